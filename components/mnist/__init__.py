@@ -1,0 +1,1 @@
+"""The library: ingest, train, evaluate and draw. Plain Python that never imports kfp."""
