@@ -164,10 +164,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     try:
         fields: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return Manifest(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        fields.update({name: tuple(fields[name]) for name in ("classes", "class_counts", "notes")})
+        return Manifest(**fields)
     except FileNotFoundError as error:
         raise DataError(
             f"{folder}: no manifest.json there; expected a folder that `mnist step ingest` wrote."
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{folder}/manifest.json: {error}. Make it anew with `mnist step ingest`.") from error
