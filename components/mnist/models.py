@@ -46,6 +46,17 @@ class ModelCard:
     versions: dict[str, str]
     created: str
 
+    def metadata(self) -> dict[str, str | int | float]:
+        """The scalars that a pipeline page shows beside the artifact."""
+        return {
+            "parameters": self.parameters,
+            "classes": len(self.classes),
+            "device": self.device,
+            "precision": self.precision,
+            "source": self.data["source"],
+            **self.figures,
+        }
+
 
 @dataclass(frozen=True)
 class Classifier:

@@ -1,0 +1,57 @@
+"""The interface of the step that trains the network: the only one that needs TensorFlow."""
+
+from kfp import dsl
+
+from components import TRAINER_IMAGE
+
+
+@dsl.component(base_image=TRAINER_IMAGE, install_kfp_package=False)
+def train(
+    training_data: dsl.Input[dsl.Dataset],
+    validation_data: dsl.Input[dsl.Dataset],
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    label_smoothing: float,
+    shift: int,
+    precision: str,
+    seed: int,
+    require_gpu: bool,
+    model: dsl.Output[dsl.Model],
+    history: dsl.Output[dsl.Dataset],
+) -> None:
+    """Train the convolutional network, keep its best epoch on validation data, and export it to ONNX.
+
+    Args:
+        training_data: What the network learns from.
+        validation_data: What chooses the best epoch.
+        epochs: How often training sees every image.
+        batch_size: Images per training step.
+        learning_rate: Peak learning rate of Adam, after warm-up and before the decay to 0.
+        label_smoothing: Share of each label that is spread over all classes while training.
+        shift: Largest random shift of a training image in each direction, in pixels.
+        precision: Arithmetic of training: auto, float32 or bfloat16. The model is float32 either way.
+        seed: Starts every random choice.
+        require_gpu: Fail at once when there is no GPU, instead of using the CPU.
+        model: model.keras, model.onnx and model.json.
+        history: history.csv: loss and accuracy by epoch.
+    """
+    from pathlib import Path
+
+    from components.mnist.training import train_model
+
+    card = train_model(
+        training_folder=Path(training_data.path),
+        validation_folder=Path(validation_data.path),
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        label_smoothing=label_smoothing,
+        shift=shift,
+        precision=precision,
+        seed=seed,
+        require_gpu=require_gpu,
+        model_folder=Path(model.path),
+        history_folder=Path(history.path),
+    )
+    model.metadata.update(card.metadata())

@@ -1,0 +1,50 @@
+"""The interface of the step that draws what happened."""
+
+from kfp import dsl
+
+from components import STEPS_IMAGE
+
+
+@dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
+def visualize(
+    model: dsl.Input[dsl.Model],
+    history: dsl.Input[dsl.Dataset],
+    metrics: dsl.Input[dsl.Metrics],
+    predictions: dsl.Input[dsl.Dataset],
+    training_data: dsl.Input[dsl.Dataset],
+    validation_data: dsl.Input[dsl.Dataset],
+    test_data: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
+    figures: dsl.Output[dsl.Artifact],
+) -> None:
+    """Draw the run: a report to open in a browser, a summary for the pipeline's page, and the figures as PNG.
+
+    Args:
+        model: The model folder: how it was trained.
+        history: Loss and accuracy by epoch.
+        metrics: What evaluation measured.
+        predictions: Probabilities for the test data.
+        training_data: Its class balance is shown.
+        validation_data: Its class balance is shown.
+        test_data: Its images are shown.
+        report: One self-contained HTML page.
+        summary: The same in brief, as Markdown.
+        figures: A folder of PNG files.
+    """
+    from pathlib import Path
+
+    from components.mnist.reporting import write_report
+
+    write_report(
+        model_folder=Path(model.path),
+        history_folder=Path(history.path),
+        metrics_folder=Path(metrics.path),
+        predictions_folder=Path(predictions.path),
+        training_folder=Path(training_data.path),
+        validation_folder=Path(validation_data.path),
+        test_folder=Path(test_data.path),
+        report_file=Path(report.path),
+        summary_file=Path(summary.path),
+        figures_folder=Path(figures.path),
+    )

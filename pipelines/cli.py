@@ -1,0 +1,207 @@
+"""The `mnist` command: reads what a person wrote, calls what does it, shows what came out."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from kfp import compiler
+from kfp.dsl import base_component
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.mnist.downloads import Unreachable
+from components.mnist.errors import MnistError, SettingError
+from components.mnist.settings import Value
+from components.mnist.sources import fetch_mnist
+from pipelines import parameters, single, training
+from pipelines.display import Display
+from pipelines.runs import Run, StepError
+from pipelines.targets import local
+
+TARGETS = {"local": local.run}
+PLACES = {"local": training.Place()}
+
+app = typer.Typer(
+    help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+On = Annotated[str, typer.Option("--on", help=f"Where: {', '.join(TARGETS)}.", metavar="PLACE")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that steps print, and tracebacks.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
+Pairs = Annotated[
+    list[str] | None, typer.Argument(help="Parameters, as in epochs=10; see `mnist params`.", metavar="NAME=VALUE")
+]
+
+
+@app.command()
+def run(
+    pairs: Pairs = None,
+    on: On = "local",
+    runs: Runs = Path("runs"),
+    verbose: Verbose = False,
+) -> None:
+    """Run the whole pipeline and show what came out."""
+    pipeline = _pipeline(on)
+    defaults = parameters.read_defaults(pipeline)
+    given = parameters.parse_pairs(pairs or [], defaults)
+    values = parameters.check_values(given, defaults)
+    if "source" not in given:
+        values["source"] = _available_source()
+    new = Run(runs, title="")
+    new.link_as_latest()
+    _execute(new, pipeline, values, on=on, verbose=verbose)
+    _show_figures(new)
+    if report := new.collect_report():
+        console.print(f"\nreport  [bold]{escape(str(report))}[/bold]", soft_wrap=True)
+
+
+@app.command()
+def step(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(training.STEPS)}.", metavar="NAME")],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Parameters, and a folder for each input artifact.", metavar="NAME=VALUE"),
+    ] = None,
+    on: On = "local",
+    runs: Runs = Path("runs"),
+    verbose: Verbose = False,
+) -> None:
+    """Run one component alone on artifact folders, as in: evaluate model=FOLDER test_data=FOLDER."""
+    if name not in training.STEPS:
+        raise SettingError(f"{name}: no such step; expected one of {', '.join(training.STEPS)}.")
+    component = training.STEPS[name]
+    inputs = single.read_inputs(component)
+    defaults = parameters.read_defaults(_pipeline(on))
+    own = {parameter: defaults[parameter] for parameter in inputs.parameters}
+    given = parameters.parse_pairs(pairs or [], [*own, *inputs.artifacts])
+    folders = single.check_folders(given, inputs)
+    values = parameters.check_values({key: given[key] for key in given if key in own}, own)
+    new = Run(runs, title=name)
+    _execute(new, single.build(component, values, folders), {}, on=on, verbose=verbose)
+    for output in sorted((new.steps / name).glob("*")):
+        console.print(f"{output.name}  [bold]{escape(str(output))}[/bold]", soft_wrap=True)
+
+
+@app.command("compile")
+def compile_pipeline(
+    on: On = "local",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = None,
+) -> None:
+    """Compile the pipeline to one YAML file for a place."""
+    file = output or Path(f"{training.NAME}-{on}.yaml")
+    pipeline = _pipeline(on)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(pipeline, str(file))
+    console.print(escape(str(file)), soft_wrap=True)
+
+
+@app.command()
+def params() -> None:
+    """List every parameter, its default, what it takes, and its meaning."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("parameter", "default", "takes", "meaning"):
+        table.add_column(column, no_wrap=column in ("parameter", "default"))
+    for row in parameters.describe(parameters.read_defaults(_pipeline("local"))):
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command; what the project refuses becomes one line and exit code 1."""
+    # A plain kill, as `docker stop` or a scheduler sends, ends a run as cleanly as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except MnistError as error:
+        _refuse(str(error))
+
+
+def _pipeline(on: str) -> base_component.BaseComponent:
+    if on not in TARGETS:
+        raise SettingError(f"--on {on}: no such place; expected {', '.join(TARGETS)}.")
+    return training.build(PLACES[on])
+
+
+def _available_source() -> str:
+    """MNIST where it can be had; the sample where it can't, said aloud. Only a run on this machine falls back."""
+    try:
+        fetch_mnist()
+    except Unreachable as error:
+        console.print(
+            f"[yellow]MNIST can't be had ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True
+        )
+        return "sample"
+    return "mnist"
+
+
+def _execute(
+    new: Run, pipeline: base_component.BaseComponent, values: Mapping[str, Value], *, on: str, verbose: bool
+) -> None:
+    """Run a pipeline in its folder; ends the command when it does not succeed."""
+    started = time.monotonic()
+    new.save(pipeline=pipeline.name, place=on, parameters=values, commit=_commit(), state="running")
+    console.print(f"[dim]{escape(str(new.folder))}[/dim]", soft_wrap=True)
+    try:
+        TARGETS[on](pipeline, values, run=new, display=Display(console, verbose=verbose))
+    except StepError as failure:
+        new.save(state="failed", failed_step=failure.step, error=failure.message)
+        if verbose and failure.details:
+            errors.print(escape(failure.details), soft_wrap=True)
+        _refuse(f"{failure.step}: {failure.message}", f"log: {failure.log}")
+    except KeyboardInterrupt:
+        new.save(state="interrupted")
+        errors.print(f"Interrupted. What was done so far is in {escape(str(new.folder))}.", soft_wrap=True)
+        raise typer.Exit(130) from None
+    except BaseException as error:
+        new.save(state="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    total = round(time.monotonic() - started, 1)
+    new.save(state="succeeded", seconds_in_all=total)
+    console.print(f"[bold]done[/bold] in {total} s")
+
+
+def _show_figures(finished: Run) -> None:
+    """The answer first: how good the model is on data that training never saw."""
+    metrics = finished.read_json("evaluate", "metrics", "metrics.json") or {}
+    card = finished.read_json("train", "model", "model.json") or {}
+    figures = card.get("figures", {})
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row(
+        "test accuracy",
+        f"[bold]{metrics['accuracy']:.2%}[/bold]",
+        f"of {metrics['count']:,} images; 95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}",
+    )
+    table.add_row(
+        "validation accuracy", f"{figures['validation_accuracy']:.2%}", f"best epoch: {figures['best_epoch']}"
+    )
+    table.add_row("training accuracy", f"{figures['training_accuracy']:.2%}", "same weights, unaugmented images")
+    console.print()
+    console.print(table)
+
+
+def _commit() -> str:
+    """The commit that this code is of, `-dirty` behind it when it was changed; empty outside a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _refuse(*lines: str) -> NoReturn:
+    for line in lines:
+        errors.print(f"[red]{escape(line)}[/red]" if line is lines[0] else escape(line), soft_wrap=True)
+    sys.exit(1)

@@ -1,0 +1,73 @@
+"""What a person sees while steps run: a line per step with its time, a bar while there is one to draw.
+
+Knows nothing of KFP: whoever runs the steps calls it. In a log, where no bar can be drawn, the same lines appear.
+"""
+
+import json
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from components.mnist.progress import MARK
+
+
+class Display:
+    """Shows steps one after the other.
+
+    Args:
+        console: Where to write.
+        verbose: Show everything that a step prints, not only its sentences.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self.console = console
+        self.verbose = verbose
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._started = 0.0
+
+    def start_step(self, name: str) -> None:
+        """Say that a step begins."""
+        self._started = time.monotonic()
+        self.console.print(f"[bold]{escape(name)}[/bold]")
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("  "),
+                SpinnerColumn(),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[text]}", style="dim"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task(name, total=None, text="")
+            self._bar.start()
+
+    def show_line(self, line: str) -> None:
+        """Show one line that the step printed: move the bar, or print it."""
+        line = line.rstrip()
+        if line.startswith(MARK):
+            self._move(line.removeprefix(MARK))
+        elif line:
+            self.console.print(f"  {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def end_step(self, *, failed: bool) -> float:
+        """Say that the step has ended; returns its seconds."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        seconds = time.monotonic() - self._started
+        sign = "[red]✗ failed after[/red]" if failed else "[green]✓[/green]"
+        self.console.print(f"  {sign} {seconds:.1f} s", highlight=False)
+        return seconds
+
+    def _move(self, update: str) -> None:
+        if not self._bar:
+            return
+        fields = json.loads(update)
+        text = (
+            fields["text"] or f"{fields['done']:,} of {fields['total']:,} {fields['unit']}" if fields["total"] else ""
+        )
+        self._bar.update(self._task, completed=fields["done"], total=fields["total"], text=escape(text))

@@ -1,0 +1,74 @@
+"""One component alone, on artifact folders that are there already: a pipeline of one step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kfp import dsl
+from kfp.dsl import base_component
+
+from components.mnist.errors import SettingError
+from components.mnist.settings import Value
+
+ARTIFACT_CLASSES = {
+    kind.schema_title: kind
+    for kind in (dsl.Artifact, dsl.ClassificationMetrics, dsl.Dataset, dsl.HTML, dsl.Markdown, dsl.Metrics, dsl.Model)
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a component takes.
+
+    Attributes:
+        parameters: Names of its parameters.
+        artifacts: Its input artifacts: name to artifact class.
+    """
+
+    parameters: tuple[str, ...]
+    artifacts: dict[str, type[dsl.Artifact]]
+
+
+def read_inputs(component: base_component.BaseComponent) -> Inputs:
+    """Read a component's inputs from its interface."""
+    specs = component.component_spec.inputs or {}
+    artifacts = {name: spec.type.partition("@")[0] for name, spec in specs.items() if "@" in spec.type}
+    return Inputs(
+        parameters=tuple(name for name in specs if name not in artifacts),
+        artifacts={name: ARTIFACT_CLASSES[title] for name, title in artifacts.items()},
+    )
+
+
+def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
+    """Find the folder of each input artifact.
+
+    Raises:
+        SettingError: One is not given, or is not there.
+    """
+    if missing := [name for name in inputs.artifacts if name not in given]:
+        example = " ".join(f"{name}=FOLDER" for name in missing)
+        raise SettingError(f"{', '.join(missing)}: not given; expected the folder of each artifact: {example}.")
+    folders = {name: Path(given[name]).expanduser().absolute() for name in inputs.artifacts}
+    for name, folder in folders.items():
+        if not folder.exists():
+            raise SettingError(
+                f"{name}={given[name]}: no such folder; the artifacts of a run lie under runs/<time>/steps/<step>/."
+            )
+    return folders
+
+
+def build(
+    component: base_component.BaseComponent, parameters: Mapping[str, Value], folders: Mapping[str, Path]
+) -> base_component.BaseComponent:
+    """Return a pipeline that imports the artifacts and runs the component on them."""
+    classes = read_inputs(component).artifacts
+
+    @dsl.pipeline(name=f"mnist-{component.name}")
+    def alone() -> None:
+        imported = {
+            name: dsl.importer(artifact_uri=str(folder), artifact_class=classes[name]).output
+            for name, folder in folders.items()
+        }
+        component(**parameters, **imported)
+
+    return alone

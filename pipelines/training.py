@@ -1,0 +1,102 @@
+"""START HERE: the graph of the training pipeline, and every default.
+
+The signature of `mnist_training` is the configuration: the command, the compiled file and the pages of Kubeflow and
+Vertex AI all read names, types and defaults from it. What each parameter means is in `components/mnist/settings.py`.
+Importing this module loads neither TensorFlow nor the library: compiling is instant and needs no ML stack.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kfp import dsl
+from kfp.dsl import graph_component, pipeline_task
+
+from components.evaluate import evaluate
+from components.ingest import ingest
+from components.mnist.settings import SETTINGS
+from components.train import train
+from components.visualize import visualize
+
+NAME = "mnist-training"
+STEPS = {"ingest": ingest, "train": train, "evaluate": evaluate, "visualize": visualize}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pipeline is going to run, as far as its compiled form depends on it.
+
+    Attributes:
+        images: The reference to use for an image of `components/__init__.py`; an image that is not named stays
+            as the component says.
+    """
+
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+def build(place: Place) -> graph_component.GraphComponent:
+    """Return the pipeline for a place. The graph, its parameters and their defaults are the same everywhere."""
+
+    def mnist_training(
+        source: str = "mnist",
+        ink: str = "auto",
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
+        epochs: int = 5,
+        batch_size: int = 128,
+        learning_rate: float = 0.002,
+        label_smoothing: float = 0.05,
+        shift: int = 1,
+        precision: str = "auto",
+        seed: int = 0,
+        require_gpu: bool = False,
+    ) -> None:
+        data = ingest(
+            source=source,
+            ink=ink,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+        )
+        # A source can change behind its name, and a retraining with equal parameters must still look.
+        _place(data, place).set_caching_options(False)
+        training = train(
+            training_data=data.outputs["training_data"],
+            validation_data=data.outputs["validation_data"],
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            label_smoothing=label_smoothing,
+            shift=shift,
+            precision=precision,
+            seed=seed,
+            require_gpu=require_gpu,
+        )
+        _place(training, place)
+        evaluation = evaluate(model=training.outputs["model"], test_data=data.outputs["test_data"])
+        _place(evaluation, place)
+        drawing = visualize(
+            model=training.outputs["model"],
+            history=training.outputs["history"],
+            metrics=evaluation.outputs["metrics"],
+            predictions=evaluation.outputs["predictions"],
+            training_data=data.outputs["training_data"],
+            validation_data=data.outputs["validation_data"],
+            test_data=data.outputs["test_data"],
+        )
+        _place(drawing, place)
+
+    # KFP takes the descriptions that its pages show from the docstring.
+    mnist_training.__doc__ = _docstring()
+    return dsl.pipeline(name=NAME)(mnist_training)
+
+
+def _place(task: pipeline_task.PipelineTask, place: Place) -> pipeline_task.PipelineTask:
+    image = task.container_spec.image
+    return task.set_container_image(place.images.get(image, image))
+
+
+def _docstring() -> str:
+    arguments = [f"    {name}: {setting.meaning} ({setting.describe_range()})." for name, setting in SETTINGS.items()]
+    return "\n".join(
+        ["Ingest images, train a convolutional network, evaluate it and draw a report.", "", "Args:", *arguments]
+    )
