@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from components.mnist.progress import MARK
+from components.mnist.progress import SENTENCE, UPDATE
 
 
 class Display:
@@ -46,12 +46,13 @@ class Display:
             self._bar.start()
 
     def show_line(self, line: str) -> None:
-        """Show one line that the step printed: move the bar, or print it."""
+        """Show one line that the step printed: its sentences and its bar; the rest only when that was asked for."""
         line = line.rstrip()
-        if line.startswith(MARK):
-            self._move(line.removeprefix(MARK))
-        elif line:
-            self.console.print(f"  {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        if line.startswith(UPDATE):
+            self._move(line.removeprefix(UPDATE))
+        elif line.startswith(SENTENCE) or (line and self.verbose):
+            text = "  " + line.removeprefix(SENTENCE)
+            self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def end_step(self, *, failed: bool) -> float:
         """Say that the step has ended; returns its seconds."""

@@ -75,7 +75,7 @@ class Run:
         drawn = self.steps / "visualize"
         for artifact, name in REPORT.items():
             if (drawn / artifact).is_dir():
-                shutil.copytree(drawn / artifact, self.folder / name)
+                shutil.copytree(drawn / artifact, self.folder / name, dirs_exist_ok=True)
             elif (drawn / artifact).is_file():
                 shutil.copyfile(drawn / artifact, self.folder / name)
         report = self.folder / REPORT["report"]

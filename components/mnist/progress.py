@@ -1,7 +1,8 @@
 """How a step tells what it is doing while it does it.
 
-Sentences go to the log as they are. A fraction done goes to whoever draws a bar, and only when that place asked
-for it by MNIST_PROGRESS=1: a log is no place for a hundred lines per epoch. Everything is flushed at once.
+Sentences are for people, wherever they read them. When the `mnist` command listens (MNIST_PROGRESS=1) they carry a
+mark, by which it tells them from what libraries print, and a fraction done is told too, for the bar that it draws;
+nobody else wants a hundred lines per epoch. Everything is flushed at once.
 """
 
 import json
@@ -9,13 +10,14 @@ import os
 import time
 
 PROGRESS = "MNIST_PROGRESS"
-MARK = "@progress "
+SENTENCE = "@say "
+UPDATE = "@progress "
 SECONDS_BETWEEN_UPDATES = 0.1
 
 
 def say(sentence: str) -> None:
     """Print one line that arrives now, whatever the buffering of standard output."""
-    print(sentence, flush=True)
+    print(SENTENCE + sentence if _is_heard() else sentence, flush=True)
 
 
 class Progress:
@@ -29,13 +31,17 @@ class Progress:
     def __init__(self, total: int | None, *, unit: str) -> None:
         self.total = total
         self.unit = unit
-        self._wanted = os.environ.get(PROGRESS) == "1"
+        self._heard = _is_heard()
         self._last_seconds = 0.0
 
     def update(self, done: int, text: str = "") -> None:
         """Tell that `done` units are finished; `text` says where the work is ("epoch 2/5, accuracy 0.981")."""
         now = time.monotonic()
-        if not self._wanted or (done != self.total and now - self._last_seconds < SECONDS_BETWEEN_UPDATES):
+        if not self._heard or (done != self.total and now - self._last_seconds < SECONDS_BETWEEN_UPDATES):
             return
         self._last_seconds = now
-        say(MARK + json.dumps({"done": done, "total": self.total, "unit": self.unit, "text": text}))
+        print(UPDATE + json.dumps({"done": done, "total": self.total, "unit": self.unit, "text": text}), flush=True)
+
+
+def _is_heard() -> bool:
+    return os.environ.get(PROGRESS) == "1"

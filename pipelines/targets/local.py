@@ -22,7 +22,7 @@ from kfp.dsl import base_component
 from kfp.local import status, subprocess_task_handler, task_handler_interface
 
 from components.mnist.errors import ERROR_FILE
-from components.mnist.progress import MARK, PROGRESS
+from components.mnist.progress import PROGRESS, SENTENCE, UPDATE
 from components.mnist.settings import Value
 from pipelines.display import Display
 from pipelines.runs import Run, StepError
@@ -99,15 +99,14 @@ def _run_step(
         # A folder of the user's that is named like one of our packages must not be imported instead.
         "PYTHONSAFEPATH": "1",
         ERROR_FILE: str(error_file),
-        PROGRESS: "1" if display.console.is_terminal else "0",
+        PROGRESS: "1",
     }
     log_path = run.logs / f"{name}.log"
     with log_path.open("a", encoding="utf-8") as log:
-        # Only what a step says on standard output is for people; libraries write to standard error.
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if display.verbose else log,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             env=environment,
@@ -126,8 +125,8 @@ def _run_step(
 
 def _follow(output: IO[str], log: IO[str], display: Display) -> None:
     for line in output:
-        if not line.startswith(MARK):
-            log.write(line)
+        if not line.startswith(UPDATE):
+            log.write(line.removeprefix(SENTENCE))
             log.flush()
         display.show_line(line)
 
