@@ -99,19 +99,22 @@ def write_dataset(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        images = np.lib.format.open_memmap(
-            partial / "images.npy", mode="w+", dtype=np.uint8, shape=(count, IMAGE_SIDE, IMAGE_SIDE)
-        )
         labels = np.zeros(count, np.uint8)
         digest = hashlib.sha256()
         start = 0
-        for block_images, block_labels in blocks:
-            stop = start + len(block_labels)
-            images[start:stop] = block_images
-            labels[start:stop] = block_labels
-            digest.update(np.ascontiguousarray(block_images).data)
-            start = stop
-        images.flush()
+        # Written from the front rather than mapped: mapped pages would stay in memory, and mounted buckets have none.
+        with (partial / "images.npy").open("wb") as file:
+            header = np.lib.format.header_data_from_array_1_0(np.empty((0, IMAGE_SIDE, IMAGE_SIDE), np.uint8))
+            np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, IMAGE_SIDE, IMAGE_SIDE)})
+            for block_images, block_labels in blocks:
+                stop = start + len(block_labels)
+                labels[start:stop] = block_labels
+                pixels = np.ascontiguousarray(block_images).data
+                file.write(pixels)
+                digest.update(pixels)
+                start = stop
+        if start != count:
+            raise ValueError(f"{folder}: {start} images were given where {count} were promised.")
         digest.update(labels.data)
         np.save(partial / "labels.npy", labels)
         manifest = Manifest(
@@ -127,7 +130,7 @@ def write_dataset(
         )
         (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        shutil.move(partial, folder)  # mounted buckets cannot rename a folder: this copies there
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest

@@ -1,0 +1,118 @@
+"""One array in a file, read from the front in blocks: memory does not depend on how large it is.
+
+Knows what goes wrong while bytes are read; knows neither pictures nor labels.
+"""
+
+import math
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from components.mnist.errors import DataError
+
+BLOCK_BYTES = 4 * 2**20
+KINDS = {"b": "bool", "i": "integers", "u": "integers", "f": "floats"}
+
+# What the standard library raises for a file that is cut, altered, or locked with a password.
+DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError)
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of numbers that lies in a file.
+
+    Attributes:
+        name: For messages: "data/mnist.npz: x_train".
+        shape: At least one axis, nothing empty.
+        dtype: bool, integers or floats, of any byte order.
+        open: Opens the file where the numbers begin; called once for every reading.
+        fortran: The first axis runs fastest in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    open: Callable[[], BinaryIO]
+    fortran: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype.kind not in KINDS:
+            raise DataError(
+                f"{self.name}: holds {self.dtype} values; expected numbers (integers, floats or bool). "
+                "Save pixels as uint8 and labels as integers from 0."
+            )
+        if not self.shape or 0 in self.shape:
+            raise DataError(
+                f"{self.name}: is empty, its shape is {self.shape}; expected at least one image. Write the file again."
+            )
+
+    @property
+    def count(self) -> int:
+        """Length of the first axis."""
+        return self.shape[0]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one entry along the first axis."""
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read everything once, a few megabytes at a time.
+
+        Returns:
+            Arrays (m, *shape[1:]) in order, each valid until the next is asked for.
+
+        Raises:
+            DataError: The file is damaged, or shorter or longer than it should be.
+        """
+        try:
+            with self.open() as stream:
+                yield from self._turn(stream) if self.fortran and len(self.shape) > 1 else self._read(stream)
+                if stream.read(1):
+                    raise DataError(
+                        f"{self.name}: goes on after the {self.count:,} entries that it announces. "
+                        "The file is damaged: get it again."
+                    )
+        except DAMAGE as error:
+            raise DataError(
+                f"{self.name}: cannot be read to its end ({describe(error)}). Get the file again."
+            ) from error
+
+    def _ranges(self) -> Iterator[tuple[int, int]]:
+        step = max(1, BLOCK_BYTES // self.row_bytes)
+        for start in range(0, self.count, step):
+            yield start, min(start + step, self.count)
+
+    def _read(self, stream: BinaryIO) -> Iterator[np.ndarray]:
+        for start, stop in self._ranges():
+            data = stream.read((stop - start) * self.row_bytes)
+            if len(data) < (stop - start) * self.row_bytes:
+                read = start + len(data) // self.row_bytes
+                raise DataError(
+                    f"{self.name}: ends after {read:,} of the {self.count:,} entries that it announces. "
+                    "The file was cut short: get it again."
+                )
+            yield np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
+
+    def _turn(self, stream: BinaryIO) -> Iterator[np.ndarray]:
+        """The same for an array whose first axis runs fastest: one entry is spread over the whole file."""
+        with tempfile.TemporaryFile() as copy:
+            while data := stream.read(BLOCK_BYTES):
+                copy.write(data)
+            copy.flush()
+            for start, stop in self._ranges():
+                # Mapped anew for each block: the pages of one mapping would stay in memory.
+                whole = np.memmap(copy, self.dtype, "r", shape=self.shape, order="F")
+                yield np.ascontiguousarray(whole[start:stop])
+                del whole
+
+
+def describe(error: BaseException) -> str:
+    """The library's own words in one line, or its class where it has none."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
