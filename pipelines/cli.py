@@ -175,19 +175,17 @@ def _execute(
 
 def _show_figures(finished: Run) -> None:
     """The answer first: how good the model is on data that training never saw."""
-    metrics = finished.read_json("evaluate", "metrics", "metrics.json") or {}
-    card = finished.read_json("train", "model", "model.json") or {}
-    figures = card.get("figures", {})
+    metrics = finished.read_json("evaluate", "metrics", "metrics.json")
+    figures = finished.read_json("train", "model", "model.json")["figures"]
+    interval = f"95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row(
-        "test accuracy",
-        f"[bold]{metrics['accuracy']:.2%}[/bold]",
-        f"of {metrics['count']:,} images; 95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}",
+        "test accuracy", f"[bold]{metrics['accuracy']:.2%}[/bold]", f"{metrics['count']:,} images; {interval}"
     )
     table.add_row(
-        "validation accuracy", f"{figures['validation_accuracy']:.2%}", f"best epoch: {figures['best_epoch']}"
+        "validation accuracy", f"{figures['validation_accuracy']:.2%}", f"best epoch {figures['best_epoch']:g}"
     )
-    table.add_row("training accuracy", f"{figures['training_accuracy']:.2%}", "same weights, unaugmented images")
+    table.add_row("training accuracy", f"{figures['training_accuracy']:.2%}", "the same weights, unaugmented images")
     console.print()
     console.print(table)
 

@@ -13,6 +13,7 @@ import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 REPORT = {"report": "report.html", "summary": "summary.md", "figures": "figures"}
 
@@ -81,10 +82,9 @@ class Run:
         report = self.folder / REPORT["report"]
         return report if report.is_file() else None
 
-    def read_json(self, step: str, artifact: str, file: str) -> dict[str, object] | None:
-        """A JSON file of an artifact; None when the step did not write it."""
-        path = self.steps / step / artifact / file
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    def read_json(self, step: str, artifact: str, file: str) -> dict[str, Any]:
+        """A JSON file of an artifact of a finished step."""
+        return json.loads((self.steps / step / artifact / file).read_text(encoding="utf-8"))
 
 
 def _make_new(root: Path, name: str) -> Path:

@@ -52,9 +52,10 @@ def vanish() -> None:
 
 @dsl.component(base_image="python-none", install_kfp_package=False)
 def leave() -> None:
-    """End without a word."""
+    """End without the library's help."""
     import os
 
+    print("bye", flush=True)
     os._exit(3)
 
 
@@ -152,8 +153,8 @@ def test_a_killed_step_is_no_success(run: Run, tmp_path: Path) -> None:
         local.run(vanishing, {}, run=run, display=show(tmp_path / "shown"))
 
 
-def test_a_step_that_leaves_without_a_word_is_no_success(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="exit code 3"):
+def test_a_step_that_ends_outside_the_library_is_no_success(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="ended with exit code 3; the last it printed: bye"):
         local.run(leaving, {}, run=run, display=show(tmp_path / "shown"))
 
 

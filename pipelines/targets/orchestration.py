@@ -133,7 +133,9 @@ def explain(task: Task, code: int, *, log: Path) -> StepError:
         return StepError(task.name, "killed from outside, most often because memory ran out.", "", log)
     if number in set(signal.Signals):
         return StepError(task.name, f"ended by {signal.Signals(number).name}.", "", log)
-    return StepError(task.name, f"ended with exit code {code} and no word about why.", "", log)
+    lines = task.log.read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    return StepError(task.name, f"ended with exit code {code}; the last it printed: {last}", "", log)
 
 
 @contextlib.contextmanager
