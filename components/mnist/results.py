@@ -1,0 +1,135 @@
+"""What evaluation found, on disk: `metrics.json` and `probabilities.npy`.
+
+Knows neither models nor how anything is measured, so that whoever reads results loads no statistics library.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.mnist.errors import DataError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What metrics.json holds, in plain Python values.
+
+    Attributes:
+        count, correct: Test images, and those that were answered rightly.
+        accuracy, accuracy_low, accuracy_high: Share of right answers, and Wilson's 95% interval.
+        loss: Cross-entropy, without smoothing.
+        macro_f1: Mean F1 of the classes in the test data.
+        calibration_error: Expected calibration error over `calibration_bins` bins of equal width.
+        worst_class, worst_class_recall: The class of which the smallest share was found, and that share.
+        classes: Name of each class; the following five are in its order.
+        precision, recall, f1: By class, 0 where undefined.
+        support: Test images of each class.
+        confusion: A row per true class, a column per answer.
+        bin_count, bin_confidence, bin_accuracy, bin_low, bin_high: Reliability: answers by how sure they are, in
+            `calibration_bins` bins of equal width over 0..1; the share that was right has a 95% interval.
+        roc_fpr, roc_tpr, roc_thresholds: Micro-average ROC, at most 200 points, finite.
+        latency_p50_ms, latency_p99_ms: Time of one image, over `latency_images` calls with one image each, after a
+            warm-up.
+        test_sha256: Content of the test data.
+        model_sha256: Of model.onnx.
+    """
+
+    count: int
+    correct: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+    macro_f1: float
+    calibration_error: float
+    calibration_bins: int
+    worst_class: str
+    worst_class_recall: float
+    classes: tuple[str, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    f1: tuple[float, ...]
+    support: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    bin_count: tuple[int, ...]
+    bin_confidence: tuple[float, ...]
+    bin_accuracy: tuple[float, ...]
+    bin_low: tuple[float, ...]
+    bin_high: tuple[float, ...]
+    roc_fpr: tuple[float, ...]
+    roc_tpr: tuple[float, ...]
+    roc_thresholds: tuple[float, ...]
+    latency_p50_ms: float
+    latency_p99_ms: float
+    latency_images: int
+    test_sha256: str
+    model_sha256: str
+
+    def scalars(self) -> dict[str, float | int | str]:
+        """What a pipeline page shows: every single value, none of the lists."""
+        return {name: value for name, value in asdict(self).items() if not isinstance(value, tuple)}
+
+
+def write_results(
+    metrics_folder: Path, predictions_folder: Path, evaluation: Evaluation, probabilities: np.ndarray
+) -> None:
+    """Write both files beside their places and only then move them there; metrics.json comes last.
+
+    Args:
+        probabilities: float32 (n, classes), in the order of the test data.
+    """
+    for folder in (predictions_folder, metrics_folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    partial_predictions = predictions_folder / "probabilities.npy.partial"
+    partial_metrics = metrics_folder / "metrics.json.partial"
+    try:
+        with partial_predictions.open("wb") as file:
+            np.save(file, probabilities)
+        partial_metrics.write_text(json.dumps(asdict(evaluation), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        partial_predictions.replace(predictions_folder / "probabilities.npy")
+        partial_metrics.replace(metrics_folder / "metrics.json")
+    finally:
+        partial_predictions.unlink(missing_ok=True)
+        partial_metrics.unlink(missing_ok=True)
+
+
+def read_evaluation(metrics_folder: Path) -> Evaluation:
+    """Read `metrics.json`.
+
+    Raises:
+        DataError: It is missing, or none of this project's.
+    """
+    path = metrics_folder / "metrics.json"
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        fields["confusion"] = [tuple(row) for row in fields["confusion"]]
+        fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return Evaluation(**fields)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; expected what `mnist step evaluate` wrote.") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path}: {error}. Evaluate again with `mnist step evaluate`.") from error
+
+
+def read_probabilities(predictions_folder: Path, *, count: int, classes: int) -> np.ndarray:
+    """Read `probabilities.npy`: float32 (count, classes).
+
+    Raises:
+        DataError: It is missing, unreadable, or of another shape.
+    """
+    path = predictions_folder / "probabilities.npy"
+    try:
+        probabilities = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing; expected what `mnist step evaluate` wrote.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: {error}. Evaluate again with `mnist step evaluate`.") from error
+    if probabilities.shape != (count, classes) or probabilities.dtype != np.float32:
+        raise DataError(
+            f"{path}: {probabilities.dtype} {probabilities.shape}, but the test data needs float32 {(count, classes)}. "
+            "Evaluate this test data with `mnist step evaluate`."
+        )
+    return probabilities
