@@ -15,10 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.mnist.downloads import Unreachable
 from components.mnist.errors import MnistError, SettingError
 from components.mnist.settings import Value
-from components.mnist.sources import fetch_mnist
 from pipelines import parameters, single, training
 from pipelines.display import Display
 from pipelines.runs import Run, StepError
@@ -137,6 +135,10 @@ def _pipeline(on: str) -> base_component.BaseComponent:
 
 def _available_source() -> str:
     """MNIST where it can be had; the sample where it can't, said aloud. Only a run on this machine falls back."""
+    # Here, because the other commands start faster without what reads data.
+    from components.mnist.downloads import Unreachable
+    from components.mnist.sources import fetch_mnist
+
     try:
         fetch_mnist()
     except Unreachable as error:
