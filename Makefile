@@ -53,7 +53,7 @@ $(READY): pyproject.toml requirements.txt
 		echo "Python 3.11 or newer is needed, but $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make install PYTHON=python3.12"; \
 		exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "Python's venv module is missing. Add it, then repeat: sudo apt-get install -y python3-venv"; \
+		echo "Python's venv module is missing. Add it, then repeat: sudo apt-get update && sudo apt-get install -y python3-venv"; \
 		exit 1; }
 	@echo "Making the environment in $(VENV) (once; about 700 MB to download)"
 	$(PYTHON) -m venv --clear $(VENV)
