@@ -35,6 +35,15 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
         (["run", "ink=blue"], "ink=blue: expected auto, light or dark."),
         (["run", "--on", "mars"], "--on mars: no such place; expected local."),
+        (
+            ["run", "source=sample", "--runs", "/proc/runs"],
+            "/proc/runs: no run can be kept there (No such file or directory). Name a",
+        ),
+        (
+            ["compile", "-o", "/proc/x.yaml"],
+            "/proc/x.yaml: cannot be written (No such file or directory). Name another:",
+        ),
+        (["compile", "-o", "x.json"], "--output x.json: expected a name that ends with .yaml."),
         (["step", "evaluat"], "evaluat: no such step; expected one of ingest, train, evaluate, visualize."),
         (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
         (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
