@@ -1,6 +1,8 @@
 """The `mnist` command, as a person meets it."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +96,25 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     finished = mnist("--help", folder=tmp_path)
     for command in ("run", "step", "compile", "params"):
         assert f"  {command} " in finished.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_where_it_got_to(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [COMMAND, "run", "source=sample", "epochs=1000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line == "train\n")
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    folder = (tmp_path / "runs" / "latest").readlink()
+    assert told == f"Interrupted. What was done so far is in runs/{folder}.\n"
+    record = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
+    assert record["state"] == "interrupted"
+    assert (tmp_path / "runs" / "latest" / "steps" / "ingest" / "training_data" / "manifest.json").is_file()
