@@ -182,8 +182,8 @@ def _split(
     if contents.test:
         rest, test = np.arange(count), np.arange(count, len(labels))
     else:
-        rest, test = split(labels, test_fraction, generator=generator)
-    training, validation = split(labels[rest], validation_fraction, generator=generator)
+        rest, test = split(labels, test_fraction, leave=2, generator=generator)
+    training, validation = split(labels[rest], validation_fraction, leave=1, generator=generator)
     return {"training": generator.permutation(rest[training]), "validation": rest[validation], "test": test}
 
 
