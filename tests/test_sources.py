@@ -132,8 +132,8 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path, monkeypatch):
         ("gs://", "gs://: names no bucket; expected gs://bucket/file or gs://bucket/folder"),
         ("mnsit", "mnsit: no such file or folder. Did you mean source=mnist?"),
         ("MNIST", "MNIST: no such file or folder. Did you mean source=mnist?"),
-        ("pictures/digit/0", "pictures is there and holds digits: did you mean pictures/digits?"),
-        ("nowhere/data.npz", "but nothing in it is called nowhere. A relative path starts at"),
+        ("pictures/digit/0", "In pictures there is digits: did you mean pictures/digits?"),
+        ("nowhere/data.npz", "Nothing in the current folder is called nowhere. A relative path starts at"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused_with_a_hint(source, words):

@@ -34,6 +34,11 @@ class PictureFiles:
     sizes: set[tuple[int, int]] = field(default_factory=set)
 
     @property
+    def name(self) -> str:
+        """Where they are, for messages."""
+        return str(Path(self.paths[0]).parent.parent)
+
+    @property
     def count(self) -> int:
         """How many there are."""
         return len(self.paths)

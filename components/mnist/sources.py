@@ -143,14 +143,15 @@ def _describe_nearest(path: Path) -> str:
     missing = path.name
     while not _exists(parent):
         parent, missing = parent.parent, parent.name
-    place = f"{_shorten(parent)} is there"
+    place = "the current folder" if parent == Path.cwd() else _shorten(parent)
     try:
         names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
     except OSError:
-        return f"{place}, but this user may not look into it."
+        return f"There is {place}, but this user may not look into it."
     if close := difflib.get_close_matches(missing, names, 3):
-        return f"{place} and holds {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
-    return f"{place}, but nothing in it is called {missing}. A relative path starts at {Path.cwd()}."
+        return f"In {place} there is {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
+    start = "" if path.is_absolute() else f" A relative path starts at {Path.cwd()}."
+    return f"Nothing in {place} is called {missing}.{start}"
 
 
 def _shorten(path: Path) -> str:
