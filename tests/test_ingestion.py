@@ -600,6 +600,15 @@ def test_an_unreadable_picture_among_good_ones_is_named(digits):
     assert f"{bad}: cannot be read as a picture (cannot identify image file)" in refuse("set")
 
 
+def test_pictures_of_mixed_sizes_are_brought_to_one_and_said(digits, capsys):
+    write_pictures(Path("set"), digits["x_train"].repeat(2, 1).repeat(2, 2), digits["y_train"])
+    first = next(Path("set/3").iterdir())
+    for size, sentence in (((56, 56), "56x56"), ((60, 40), "60x40 and one other size")):
+        Image.open(first).resize(size).save(first)
+        data = ingest("set")
+        assert data["test"].manifest.notes == (f"Brought pictures of {sentence} to 28x28 in grey, proportions kept.",)
+
+
 def test_pictures_that_are_all_blank_are_refused():
     write_pictures(Path("set"), np.full((10, 28, 28), 255, np.uint8), np.arange(10) % 2)
     assert "set: every picture is blank; expected something to see on them." in refuse("set")

@@ -23,7 +23,7 @@ from components.mnist.errors import DataError
 from components.mnist.progress import Progress
 
 TRIES = 4
-BACKOFF_SECONDS = 0.5  # before the second try; doubled each time
+BACKOFF_SECONDS = 0.3  # doubled with each try
 LONGEST_WAIT_SECONDS = 30  # that a server may ask for
 CONNECT_SECONDS = 5
 SILENCE_SECONDS = 30
