@@ -100,10 +100,16 @@ def fetch_mnist(show: Show | None = None) -> Path:
                 f"be downloaded, or give your own data by its path: source={path}"
             )
         return path
+    is_new = not folder.exists()
     if not _is_writable(folder):
         path = Path(tempfile.mkdtemp(prefix="mnist-")) / "mnist.npz"
     address = os.environ.get("MNIST_URL") or MNIST_URL
-    download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, show=show)
+    try:
+        download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, show=show)
+    except BaseException:
+        if is_new or path.parent != folder:
+            path.parent.rmdir()
+        raise
     return path
 
 
