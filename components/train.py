@@ -26,7 +26,7 @@ def train(
         training_data: What the network learns from.
         validation_data: What chooses the best epoch.
         epochs: How often training sees every image.
-        batch_size: Images per training step.
+        batch_size: Images per training step; 0 for 128, or less where the data is small.
         learning_rate: Peak learning rate of Adam, after warm-up and before the decay to 0.
         label_smoothing: Share of each label that is spread over all classes while training.
         shift: Largest random shift of a training image in each direction, in pixels.

@@ -1,6 +1,7 @@
 """The network is exactly the one that is promised, layer by layer."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,15 @@ def test_the_table_in_the_docstring_is_the_network() -> None:
     for name, _, shape, parameters in LAYERS[:-1]:
         assert layers[name] == (" x ".join(f"{side:,}" for side in shape), f"{parameters:,}")
     assert layers["output"] == ("classes", f"{LAYERS[-1][3] // 10} x classes")
+
+
+def test_the_table_in_the_readme_is_the_network() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| layer \| output \| parameters \|\n\|[-|]+\n((?:\|.*\n)+)", readme, re.MULTILINE)
+    assert table, "README.md has no table of layers"
+    rows = [tuple(cell.strip() for cell in row.strip("|").split("|")[1:]) for row in table[1].splitlines()]
+    assert rows == [(" x ".join(f"{side:,}" for side in shape), f"{count:,}") for _, _, shape, count in LAYERS]
+    assert "225,034 parameters in all" in readme
 
 
 def test_activations_are_relu_and_at_last_softmax() -> None:

@@ -18,7 +18,7 @@ from components.mnist import devices, exporting
 from components.mnist.datasets import read_dataset, read_manifest, write_dataset
 from components.mnist.errors import DataError, DeviceError, ModelError, SettingError, TrainingError
 from components.mnist.models import load_classifier, read_card
-from components.mnist.training import train_model
+from components.mnist.training import choose_batch_size, train_model
 
 SETTINGS = {
     "epochs": 3,
@@ -119,7 +119,7 @@ def test_two_processes_write_the_same_bytes(child: Child, data: dict[str, Path],
 def test_lines_arrive_while_it_happens(child: Child) -> None:
     texts = [text for _, text in child.lines]
     assert re.fullmatch(
-        r"[CG]PU, .+, float32: 200 training and 60 validation images, 3 epochs of 13 steps", texts[0]
+        r"[CG]PU, .+, float32: 200 training and 60 validation images, 3 epochs of 13 steps of 16", texts[0]
     ), texts
     assert [text.split("  ")[0] for text in texts[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert texts[4].startswith("kept epoch ")
@@ -205,7 +205,9 @@ def test_other_classes_and_bfloat16_train_too_and_ship_in_float32(
     }
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").touch()
-    card = train_model(**few, **outputs(tmp_path), **(SETTINGS | {"epochs": 1, "precision": "bfloat16"}))
+    changes = {"epochs": 1, "precision": "bfloat16", "batch_size": 0}
+    card = train_model(**few, **outputs(tmp_path), **(SETTINGS | changes))
+    assert card.recipe == SETTINGS | changes | {"batch_size": 16}  # as used
     assert (card.classes, card.precision) == (("a", "b", "c"), "bfloat16")
     classifier = load_classifier(tmp_path / "model")
     assert classifier.probabilities(digits["x_test"]).shape == (60, 3)
@@ -270,6 +272,13 @@ def test_data_that_nothing_can_be_learned_from_is_refused(
     odd = write(tmp_path / "odd", digits["x_test"][:images], np.full(images, label, np.uint8), split="validation")
     with pytest.raises(DataError, match=message):
         train_model(**(data | {"validation_folder": odd}), **outputs(tmp_path), **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size"), [(54_000, 128), (5_120, 128), (5_119, 64), (1_293, 32), (200, 16), (9, 9)]
+)
+def test_small_data_gets_small_batches_when_no_size_is_given(images: int, batch_size: int) -> None:
+    assert choose_batch_size(images) == batch_size
 
 
 def test_a_missing_data_set_is_named(data: dict[str, Path], tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(self, dataset: Dataset, *, batch_size: int, shift: int, seed: int | None) -> None:
-        super().__init__()
+        # Two workers: with one, TensorFlow tunes the reading in a thread of its own, which then holds up the end of an
+        # epoch for seconds. Keras keeps the order.
+        super().__init__(workers=2)
         self.count = len(dataset.labels)
         self.epoch = 0
         self._dataset = dataset

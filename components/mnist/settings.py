@@ -56,7 +56,9 @@ SETTINGS: dict[str, Setting] = {
         float, "share of all images kept for the test, where the source has no split of its own", 0.01, 0.5
     ),
     "epochs": Setting(int, "how often training sees every image; the best epoch is kept", 1, 1000),
-    "batch_size": Setting(int, "images per training step", 1, 8192),
+    "batch_size": Setting(
+        int, "images per training step; 0 for 128, or less where the data is too small for 40 steps an epoch", 0, 8192
+    ),
     "learning_rate": Setting(float, "peak learning rate of Adam, after warm-up and before the decay to 0", 1e-6, 1.0),
     "label_smoothing": Setting(float, "share of each label that is spread over all classes while training", 0.0, 0.5),
     "shift": Setting(int, "largest random shift of a training image in each direction, in pixels; 0 for none", 0, 8),

@@ -26,6 +26,8 @@ from components.mnist.settings import check_all
 if TYPE_CHECKING:
     from components.mnist.fitting import Epoch
 
+# A network learns by steps: small data in large batches would be over before it has learned anything.
+LARGEST_BATCH, SMALLEST_BATCH, STEPS_PER_EPOCH = 128, 16, 40
 IMAGES_TO_COMPARE = 256  # on which model.onnx has to agree with model.keras
 IMAGES_AT_A_TIME = 512  # where nothing is learned: more memory, not more speed
 
@@ -61,7 +63,7 @@ def train_model(
         TrainingError: The batch is larger than the data, or the loss is not finite any more.
         ModelError: model.onnx does not answer like model.keras.
     """
-    recipe: dict[str, str | int | float | bool] = {
+    settings: dict[str, str | int | float | bool] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -71,11 +73,12 @@ def train_model(
         "seed": seed,
         "require_gpu": require_gpu,
     }
-    check_all(**recipe)
+    check_all(**settings)
     if require_gpu:
         devices.refuse_without_gpu_files()
     training, validation = read_dataset(training_folder), read_dataset(validation_folder)
     _refuse_unfit(training, validation, batch_size=batch_size)
+    batch_size = batch_size or choose_batch_size(len(training.labels))
 
     devices.quieten()
     from components.mnist import exporting, fitting
@@ -89,7 +92,7 @@ def train_model(
     batches = Batches(training, batch_size=batch_size, shift=shift, seed=seed)
     say(
         f"{device.name}, {computed_in}: {len(training.labels):,} training and {len(validation.labels):,} validation "
-        f"images, {epochs} epochs of {len(batches):,} steps"
+        f"images, {epochs} epochs of {len(batches):,} steps of {batch_size}"
     )
     started = time.monotonic()
     fit = fitting.fit_network(
@@ -121,7 +124,7 @@ def train_model(
                 "range": [0, 1],
                 "ink": 1,
             },
-            recipe=recipe,
+            recipe=settings | {"batch_size": batch_size},
             data={
                 "source": training.manifest.source,
                 "origin": training.manifest.origin,
@@ -147,6 +150,14 @@ def train_model(
         f"{figures['validation_accuracy']:.2%} on validation data; {fit.images_per_second:,.0f} images/s"
     )
     return card
+
+
+def choose_batch_size(images: int) -> int:
+    """What `batch_size=0` means: 128, halved until an epoch of so many images has 40 steps, but not below 16."""
+    size = LARGEST_BATCH
+    while size > SMALLEST_BATCH and images < STEPS_PER_EPOCH * size:
+        size //= 2
+    return min(size, images)
 
 
 def _refuse_unfit(training: Dataset, validation: Dataset, *, batch_size: int) -> None:
