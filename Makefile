@@ -31,8 +31,9 @@ format: $(READY)  ## bring the code into its format
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-bench: $(READY)  ## measure: memory of ingest, three seeds of training
-	@for script in tests/benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python $$script || exit 1; done
+bench: $(READY)  ## measure: memory of ingest, accuracy and time of three seeds
+	$(VENV)/bin/python tests/benchmarks/ingest_memory.py
+	$(VENV)/bin/python tests/benchmarks/seeds.py
 
 notebook: $(READY)  ## run the notebook from top to bottom on the sample
 	$(VENV)/bin/python -m pytest tests/test_notebook.py
