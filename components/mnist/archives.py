@@ -20,12 +20,6 @@ BOMB_RATIO = 500
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file begins as a zip archive does, which is what an .npz is."""
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
 def open_npz(path: Path) -> dict[str, StoredArray]:
     """Find the arrays of an .npz by key; only their headers are read.
 

@@ -9,9 +9,22 @@ import numpy as np
 
 from components.mnist.archives import open_npz
 from components.mnist.arrays import StoredArray
+from components.mnist.classfolders import (
+    TEST_NAMES,
+    TRAINING_NAMES,
+    VALIDATION_NAMES,
+    natural,
+    open_class_folders,
+    subfolders,
+)
 from components.mnist.errors import DataError
+from components.mnist.idx import IDX_NAME, find_four, open_idx
 from components.mnist.labels import read_labels
+from components.mnist.pictures import SUFFIXES
 from components.mnist.pixels import Range, open_images
+from components.mnist.signatures import recognise
+
+SPLIT_NAMES = (*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES)
 
 # Pairs of keys, in lower case, under which images and labels are found.
 TRAINING_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y"))
@@ -28,11 +41,7 @@ class Images(Protocol):
 
     @property
     def size(self) -> str:
-        """Height and width as they arrive, for a person."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether they arrive grey and in the network's size."""
+        """Width and height of those that need another size, for a person; known once they were read."""
 
     def find_range(self) -> Range:
         """The smallest and largest pixel."""
@@ -74,12 +83,100 @@ def open_contents(path: Path) -> Contents:
     Raises:
         DataError: Nothing usable is there, or it is damaged.
     """
-    contents = Contents(kind="an .npz file")
-    add_npz(path, contents)
+    return _open_folder(path) if path.is_dir() else _open_file(path)
+
+
+def _open_file(path: Path) -> Contents:
+    if IDX_NAME.fullmatch(path.name):
+        raise DataError(
+            f"{path}: one IDX file; expected the folder that holds all four: images and labels of train and t10k. "
+            f"Give the folder: {path.parent}"
+        )
+    match recognise(path):
+        case "zip":
+            contents = Contents(kind="an .npz file")
+            _add_npz(path, contents)
+            return _complete(path, contents)
+        case "npy":
+            found = "a single array (.npy)"
+            advice = "Save images and labels together: numpy.savez('data.npz', X=images, y=labels)."
+        case "picture":
+            found, advice = "a single picture", "Give a folder that holds a folder of pictures for each class."
+        case "gzip":
+            found, advice = "a gzip archive", "Unpack it and give the folder."
+        case "idx":
+            found, advice = "no .npz file", "If it is an IDX file, give the folder that holds all four."
+        case words:
+            found, advice = f"looks like {words}", "Get it again." if path.suffix == ".npz" else "Convert it to .npz."
+    raise DataError(
+        f"{path}: {found}; expected an .npz file, or a folder with IDX files, .npz files or class folders. {advice}"
+    )
+
+
+def _open_folder(folder: Path) -> Contents:
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    idx = [name for name in names if IDX_NAME.fullmatch(name)]
+    archives = [name for name in names if name.lower().endswith(".npz")]
+    if idx and archives:
+        raise DataError(
+            f"{folder}: holds both IDX files ({idx[0]}, ...) and .npz files ({archives[0]}, ...); expected one "
+            "kind. Give one file, or move the others elsewhere."
+        )
+    if idx:
+        return _open_idx_folder(folder, idx)
+    if archives:
+        contents = Contents(kind="an .npz file" if len(archives) == 1 else f"{len(archives)} .npz files, read as one,")
+        for name in sorted(archives, key=natural):
+            _add_npz(folder / name, contents)
+        return _complete(folder, contents)
+    if any(_holds_pictures(entry) for entry in subfolders(folder)):
+        return _open_class_folders(folder)
+    raise DataError(_describe_unusable(folder, names))
+
+
+def _describe_unusable(folder: Path, names: list[str]) -> str:
+    found = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "nothing"
+    advice = "Put the data there or give another folder."
+    if any(name.lower().endswith(SUFFIXES) for name in names):
+        advice = "Sort the pictures into a folder for each class, named as the class."
+    for inner in subfolders(folder):
+        if any(IDX_NAME.fullmatch(entry.name) or entry.suffix == ".npz" for entry in inner.iterdir()) or any(
+            _holds_pictures(entry) for entry in subfolders(inner)
+        ):
+            advice = f"Did you mean {inner}?"
+            break
+    return (
+        f"{folder}: holds {found}; expected the four IDX files, .npz files, or class folders with PNG or JPEG "
+        f"pictures. {advice}"
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    """Whether it is a class folder, or a split with class folders."""
+    inner = subfolders(folder) if folder.name.lower() in SPLIT_NAMES else []
+    return any(entry.suffix.lower() in SUFFIXES for each in (folder, *inner) for entry in each.iterdir())
+
+
+def _open_class_folders(folder: Path) -> Contents:
+    found = open_class_folders(folder)
+    contents = Contents(classes=found.classes, kind="class folders")
+    contents.training.append(Part(*found.training))
+    if found.test is not None:
+        contents.test.append(Part(*found.test))
+    if found.left_out:
+        others = ", ".join(f"{number:,} {kind}" for kind, number in found.left_out.most_common(5))
+        contents.notes.append(f"Left out what is neither PNG nor JPEG: {others}.")
+    if found.unused:
+        contents.notes.append(f"Left out the folder {found.unused[0]}: validation is split off the training images.")
     return contents
 
 
-def add_npz(path: Path, contents: Contents) -> None:
+def _open_idx_folder(folder: Path, names: list[str]) -> Contents:
+    arrays = [open_idx(file) for file in find_four(folder, names)]
+    return Contents([pair_up(*arrays[:2])], [pair_up(*arrays[2:])], kind="four IDX files")
+
+
+def _add_npz(path: Path, contents: Contents) -> None:
     """Add the images and labels of an .npz file to what was found so far."""
     arrays = open_npz(path)
     keys = {key.lower(): key for key in arrays}
@@ -100,6 +197,16 @@ def add_npz(path: Path, contents: Contents) -> None:
         contents.notes.append(f"Left out of {path.name}: {', '.join(left)}.")
 
 
+def _complete(path: Path, contents: Contents) -> Contents:
+    """Check that several parts belong together and that there is something to train on."""
+    if not contents.training:
+        raise DataError(
+            f"{path}: has test images but none for training; expected x_train and y_train too. Add them, or save "
+            "everything under X and y and let the test be split off."
+        )
+    return contents
+
+
 def pair_up(images: StoredArray, labels: StoredArray) -> Part:
     """Put images and their labels together.
 
@@ -108,7 +215,7 @@ def pair_up(images: StoredArray, labels: StoredArray) -> Part:
     """
     if images.count != labels.count:
         raise DataError(
-            f"{images.name}: {images.count:,} images, shape {images.shape}, but {labels.count:,} labels in {labels.name}; "
-            "expected a label for each image, counted along the first axis. Get or save it again."
+            f"{images.name}: {images.count:,} images, shape {images.shape}, but {labels.count:,} labels in "
+            f"{labels.name}; expected a label for each image, counted along the first axis. Get or save it again."
         )
     return Part(open_images(images), read_labels(labels))

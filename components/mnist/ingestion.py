@@ -100,7 +100,7 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
     say(
         f"found {contents.kind} with {_counted(len(training), 'image')}"
         + (f" for training and {len(test):,} for the test" if contents.test else " and no test split")
-        + f", {contents.training[0].images.size}, {count} classes"
+        + f", {count} classes"
     )
     return np.concatenate([training, test]).astype(np.uint8), classes
 
@@ -141,8 +141,8 @@ def _find_range(parts: list[Part]) -> Range:
 
 def _tell(parts: list[Part], pixels: Range) -> list[str]:
     notes = []
-    if other := [part.images.size for part in parts if not part.images.fits]:
-        notes.append(f"Brought pictures of {', '.join(sorted(set(other)))} to grey 28x28, proportions kept.")
+    if sizes := sorted({part.images.size for part in parts} - {""}):
+        notes.append(f"Brought pictures of {', '.join(sizes)} to 28x28 in grey, proportions kept.")
     if pixels.scale > 1:
         notes.append("Pixels from 0 to 1 were brought to 0 to 255.")
     elif pixels.high < 64:

@@ -17,11 +17,11 @@ DRAFT_SIDE = 4 * IMAGE_SIDE
 LIGHT = 192
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
     """Read a PNG or JPEG file.
 
     Returns:
-        uint8 (28, 28), as dark and light as the picture is.
+        uint8 (28, 28), as dark and light as the picture is; and the width and height of the file.
 
     Raises:
         DataError: The file is no such picture, damaged, or unreasonably large.
@@ -30,10 +30,11 @@ def read_picture(path: Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the library, about sizes that are judged here
             with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, image.size)
+                width, height = image.size
+                _check_size(path, width, height)
                 image.draft("L" if image.mode in ("L", "RGB") else image.mode, (DRAFT_SIDE, DRAFT_SIDE))
                 image.load()
-                return fit(to_grey(ImageOps.exif_transpose(image)))
+                return fit(to_grey(ImageOps.exif_transpose(image))), (width, height)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -45,11 +46,11 @@ def read_picture(path: Path) -> np.ndarray:
         ) from error
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
         raise DataError(
-            f"{path}: a picture of {size[0]:,} x {size[1]:,} pixels; expected at most {MOST_PIXELS // 10**6} million "
-            "pixels. Make it smaller."
+            f"{path}: a picture of {width:,} x {height:,} pixels; expected at most {MOST_PIXELS // 10**6} million. "
+            "Make it smaller or leave it out."
         )
 
 

@@ -51,14 +51,15 @@ class ArrayImages:
         return self.array.count
 
     @property
-    def size(self) -> str:
-        """Height and width, for a person."""
-        return f"{self.height}x{self.width}"
-
-    @property
     def fits(self) -> bool:
         """Whether the images have the network's size and no colour, so that only their numbers may need a change."""
         return (self.height, self.width, self.channels) == (IMAGE_SIDE, IMAGE_SIDE, 1)
+
+    @property
+    def size(self) -> str:
+        """Width and height for a person; empty where the images fit."""
+        colour = "" if self.channels == 1 else " in colour"
+        return "" if self.fits else f"{self.width}x{self.height}{colour}"
 
     def find_range(self) -> Range:
         """Read all pixels once for the smallest and largest.

@@ -1,14 +1,35 @@
 """From the parameter `source` to a file or folder on this machine."""
 
+import difflib
 import os
+import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import components
-from components.mnist.downloads import Unreachable
+from components.mnist import buckets
+from components.mnist.archives import open_npz
+from components.mnist.downloads import NOT_THERE, Unreachable, check_address, download, public
 from components.mnist.errors import DataError
 
 SAMPLE = Path(components.__file__).parent.parent / "data" / "sample.npz"
+WORDS = ("mnist", "sample")
+
+# MNIST as Keras downloads it.
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+MNIST_SHAPES = {
+    "x_train": (60000, 28, 28),
+    "y_train": (60000,),
+    "x_test": (10000, 28, 28),
+    "y_test": (10000,),
+}
+
+# The four files of MNIST and of the sets that took over its form; {} is written in one of the ways below.
+IDX_FILES = ("train-images{}3-ubyte", "train-labels{}1-ubyte", "t10k-images{}3-ubyte", "t10k-labels{}1-ubyte")
+IDX_SPELLINGS = (("-idx", ".gz"), ("-idx", ""), (".idx", ".gz"), (".idx", ""))
 
 
 @dataclass(frozen=True)
@@ -17,7 +38,7 @@ class Located:
 
     Attributes:
         path: The file or folder on this machine.
-        source: As the user gave it.
+        source: As the user gave it, without passwords and signatures.
         origin: The file, folder or address that is read.
     """
 
@@ -31,25 +52,145 @@ def locate(source: str, workspace: Path) -> Located:
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address.
-        workspace: An empty folder for what is brought here; the caller removes it.
+        workspace: A folder for what is brought here; the caller removes it.
 
     Raises:
-        DataError: It is not there or cannot be had.
+        Unreachable: It cannot be had from where it lies.
+        DataError: It is not there, or not one of the places that are read.
     """
+    source = source.strip()
     if source == "mnist":
         path = fetch_mnist()
-        return Located(path, source, str(path))
+        return Located(path, source, _shorten(path))
     if source == "sample":
-        return Located(SAMPLE, source, str(SAMPLE))
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise DataError(f"{source}: no such file or folder.")
-    return Located(path, source, str(path))
+        return Located(SAMPLE, source, _shorten(SAMPLE))
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
+    if not scheme:
+        path = _find(Path(source).expanduser())
+        return Located(path, source, str(path))
+    match scheme[1].lower():
+        case "gs":
+            return Located(buckets.fetch(source, workspace), source, source)
+        case "https" | "http":
+            return Located(_fetch(source, workspace), public(source), public(source))
+        case "file":
+            advice = "Give the path alone, without file://."
+        case _:
+            advice = "Copy the data into a local folder and give its path."
+    raise DataError(
+        f"{public(source)}: {scheme[1]}:// is not read; expected mnist, sample, a path, gs:// or https://. {advice}"
+    )
 
 
 def fetch_mnist() -> Path:
-    """Find `data/mnist.npz`."""
-    path = Path(os.environ.get("MNIST_DATA_DIR", "data")) / "mnist.npz"
-    if not path.exists():
-        raise Unreachable(f"{path}: no such file.")
+    """Find MNIST at `data/mnist.npz`, or download it to there.
+
+    MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file goes to a temporary
+    one. MNIST_URL names another address, MNIST_SHA256 what is expected from it.
+
+    Raises:
+        Unreachable: It is not there and cannot be downloaded.
+        DataError: A file is there, but not MNIST.
+    """
+    folder = Path(os.environ.get("MNIST_DATA_DIR") or "data")
+    path = folder / "mnist.npz"
+    if path.exists():
+        shapes = {key: array.shape for key, array in open_npz(path).items()}
+        if shapes != MNIST_SHAPES:
+            raise DataError(
+                f"{path}: holds {shapes}; expected MNIST, {MNIST_SHAPES}. Delete it and it will be downloaded, or "
+                f"give your own data by its path: source={path}."
+            )
+        return path
+    if not _is_writable(folder):
+        path = Path(tempfile.mkdtemp(prefix="mnist-")) / "mnist.npz"
+    address = os.environ.get("MNIST_URL") or MNIST_URL
+    download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256)
     return path
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _find(path: Path) -> Path:
+    """Make sure that a path leads somewhere, or say where it stops to."""
+    if path.exists():
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise DataError(
+                f"{path}: there, but this user may not read it. Change its permissions: chmod -R u+rX {path}"
+            )
+        return path
+    if str(path) not in WORDS and (words := difflib.get_close_matches(str(path).lower(), WORDS, 1)):
+        hint = f"Did you mean source={words[0]}?"
+    else:
+        hint = _describe_nearest(path)
+    raise DataError(f"{path}: no such file or folder. {hint}")
+
+
+def _describe_nearest(path: Path) -> str:
+    parent = path.absolute().parent
+    missing = path.name
+    while not parent.exists():
+        parent, missing = parent.parent, parent.name
+    place = f"{_shorten(parent)} is there"
+    try:
+        names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+    except OSError:
+        return f"{place}, but this user may not look into it."
+    if close := difflib.get_close_matches(missing, names, 3):
+        return f"{place} and holds {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
+    return f"{place}, but nothing in it is called {missing}. A relative path starts at {Path.cwd()}."
+
+
+def _shorten(path: Path) -> str:
+    """A path as people write it: relative where it lies below the current folder."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
+
+
+def _fetch(address: str, workspace: Path) -> Path:
+    """Bring one file here, or the four IDX files of a folder."""
+    check_address(address)
+    parts = urlsplit(address)
+    name = parts.path.rpartition("/")[2]
+    if not parts.query and not name.endswith((".npz", ".gz", "-ubyte")) and _fetch_idx(address, workspace):
+        return workspace / "idx"
+    if not name and not parts.query:
+        raise Unreachable(
+            f"{public(address)}: none of the four IDX files is there "
+            f"({', '.join(_idx_names(*IDX_SPELLINGS[1]))}, with or without .gz); expected their folder, or the "
+            "address of one .npz file.",
+            status=404,
+        )
+    target = workspace / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
+    download(address, target, sha256=None)
+    return target
+
+
+def _fetch_idx(address: str, workspace: Path) -> bool:
+    """Whether the four files lie at the address, in any spelling; then they are brought to `idx` in the workspace."""
+    folder = workspace / "idx"
+    folder.mkdir()
+    for spelling in IDX_SPELLINGS:
+        first, *others = _idx_names(*spelling)
+        try:
+            download(f"{address.rstrip('/')}/{first}", folder / first, sha256=None)
+        except Unreachable as error:
+            # 403 is how buckets answer for what is not there, 200 how some sites do: with a page that says so.
+            if error.status in (*NOT_THERE, 403, 200):
+                continue
+            raise
+        for name in others:
+            download(f"{address.rstrip('/')}/{name}", folder / name, sha256=None)
+        return True
+    return False
+
+
+def _idx_names(joint: str, packing: str) -> list[str]:
+    return [name.format(joint) + packing for name in IDX_FILES]
