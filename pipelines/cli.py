@@ -33,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console(highlight=False)
+# The stream is named, since KFP's own output is redirected while steps run.
+console = Console(file=sys.stdout, highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 On = Annotated[str, typer.Option("--on", help=f"Where: {', '.join(TARGETS)}.", metavar="PLACE")]

@@ -3,7 +3,6 @@
 Reads a model folder and a test data set, writes `metrics.json` and `probabilities.npy`. ONNX Runtime only.
 """
 
-import hashlib
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from components.mnist.datasets import BLOCK, Dataset, read_dataset
 from components.mnist.errors import DataError, ModelError, reports_errors
 from components.mnist.models import Classifier, load_classifier
 from components.mnist.progress import Progress, say
-from components.mnist.results import Evaluation, write_results
+from components.mnist.results import Evaluation, identify_model, write_results
 
 WARM_UP_IMAGES = 50
 LATENCY_IMAGES = 1000  # answered one at a time, after the warm-up
@@ -52,11 +51,6 @@ def evaluate_model(
     )
     say(f"one image takes {evaluation.latency_p50_ms:.3f} ms (median), {evaluation.latency_p99_ms:.3f} ms (99 in 100)")
     return evaluation
-
-
-def identify_model(model_folder: Path) -> str:
-    """The sha256 of model.onnx: two models with the same one give the same answers."""
-    return hashlib.sha256((model_folder / "model.onnx").read_bytes()).hexdigest()
 
 
 def _check_fit(classifier: Classifier, test: Dataset, model_folder: Path, test_folder: Path) -> None:

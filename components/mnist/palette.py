@@ -1,0 +1,24 @@
+"""The colours of figures and of the report, each for light and for dark surroundings.
+
+Figures are drawn in the light ones; in the report each becomes the CSS variable of its name, so the reader's choice
+of light or dark reaches into the charts. No two light colours may be equal, or they could not be told apart again.
+"""
+
+LIGHT = {
+    "paper": "#ffffff",
+    "ink": "#1b2430",
+    "muted": "#5f6b7a",
+    "line": "#dfe4ea",
+    "blue": "#2a6db0",
+    "amber": "#c77a1c",
+    "red": "#c23b33",
+}
+DARK = {
+    "paper": "#12161c",
+    "ink": "#e8ecf1",
+    "muted": "#9aa6b4",
+    "line": "#2b333d",
+    "blue": "#79b2ea",
+    "amber": "#e9aa55",
+    "red": "#f2796f",
+}

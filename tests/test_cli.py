@@ -1,0 +1,87 @@
+"""The `mnist` command, as a person meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMMAND = Path(sys.executable).parent / "mnist"
+NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "MNIST_URL": "https://127.0.0.1:9/mnist.npz"}
+
+
+def mnist(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder, as a person would, and wait for its end."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        [COMMAND, *words], cwd=folder, capture_output=True, text=True, env=variables | environment, timeout=300
+    )
+
+
+def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Path) -> None:
+    finished = mnist("params", folder=tmp_path, COLUMNS="200")
+    assert finished.returncode == 0
+    row = next(line for line in finished.stdout.splitlines() if line.startswith("validation_fraction"))
+    assert row.split()[1] == "0.1"
+    assert "choose the best epoch" in row
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "epoch=3"], "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
+        (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
+        (["run", "ink=blue"], "ink=blue: expected auto, light or dark."),
+        (["run", "--on", "mars"], "--on mars: no such place; expected local."),
+        (["step", "evaluat"], "evaluat: no such step; expected one of ingest, train, evaluate, visualize."),
+        (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
+        (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
+        (["step", "evaluate", "epochs=3"], "epochs: no such parameter; expected one of model, test_data."),
+    ],
+)
+def test_a_wrong_word_gets_one_line_and_nothing_is_run(tmp_path: Path, words: list[str], message: str) -> None:
+    finished = mnist(*words, folder=tmp_path)
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert message in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_is_refused_in_the_librarys_words_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "digits.npz").write_bytes(b"<!DOCTYPE html><html>sign in</html>")
+    finished = mnist("run", "source=digits.npz", folder=tmp_path)
+    assert finished.returncode == 1
+    assert "digits.npz" in finished.stderr
+    assert "HTML" in finished.stderr
+    assert "Traceback" not in finished.stdout + finished.stderr
+    assert (tmp_path / "runs" / "latest" / "logs" / "ingest.log").is_file()
+    assert not (tmp_path / "runs" / "latest" / "logs" / "train.log").exists()
+
+
+def test_verbose_adds_the_traceback(tmp_path: Path) -> None:
+    finished = mnist("run", "-v", "source=nowhere.npz", folder=tmp_path)
+    assert finished.returncode == 1
+    assert "Traceback" in finished.stderr + finished.stdout
+
+
+def test_mnist_that_was_asked_for_is_never_replaced_by_the_sample(tmp_path: Path) -> None:
+    finished = mnist("run", "source=mnist", folder=tmp_path, **NO_NETWORK)
+    assert finished.returncode == 1
+    assert "sample" not in finished.stdout
+    assert "ingest" in finished.stderr
+
+
+def test_compile_writes_one_file_that_names_its_pipeline(tmp_path: Path) -> None:
+    finished = mnist("compile", "-o", "deep/pipeline.yaml", folder=tmp_path)
+    assert finished.returncode == 0
+    compiled = yaml.safe_load((tmp_path / "deep" / "pipeline.yaml").read_text())
+    assert compiled["pipelineInfo"]["name"] == "mnist-training"
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    finished = mnist("--help", folder=tmp_path)
+    for command in ("run", "step", "compile", "params"):
+        assert f"  {command} " in finished.stdout
