@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from components.mnist.errors import MnistError, SettingError
+from components.mnist.errors import MnistError, OutputError, SettingError
 from components.mnist.settings import Value
 from pipelines import parameters, single, training
 from pipelines.display import Display
@@ -101,9 +102,16 @@ def compile_pipeline(
 ) -> None:
     """Compile the pipeline to one YAML file for a place."""
     file = output or Path(f"{training.NAME}-{on}.yaml")
+    if file.suffix not in (".yaml", ".yml"):
+        raise SettingError(f"--output {file}: expected a name that ends with .yaml.")
     pipeline = _pipeline(on)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(pipeline, str(file))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            compiler.Compiler().compile(pipeline, str(Path(folder, file.name)))
+            Path(folder, file.name).replace(file)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written ({error.strerror}). Name another: --output FILE.") from error
     console.print(escape(str(file)), soft_wrap=True)
 
 

@@ -8,12 +8,16 @@ runs/2026-11-22T17-20-31Z/
 runs/latest        the newest run of the whole pipeline
 """
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from components.mnist.errors import OutputError
 
 REPORT = {"report": "report.html", "summary": "summary.md", "figures": "figures"}
 
@@ -88,12 +92,15 @@ class Run:
 
 
 def _make_new(root: Path, name: str) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    for number in range(1, 1000):
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise FileExistsError(f"{root / name}: a thousand runs within one second.")
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            folder = root / next(names)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise OutputError(
+            f"{root}: no run can be kept there ({error.strerror}). Name a folder: --runs FOLDER."
+        ) from error

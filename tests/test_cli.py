@@ -1,6 +1,8 @@
 """The `mnist` command, as a person meets it."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,15 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
         (["run", "ink=blue"], "ink=blue: expected auto, light or dark."),
         (["run", "--on", "mars"], "--on mars: no such place; expected local."),
+        (
+            ["run", "source=sample", "--runs", "/proc/runs"],
+            "/proc/runs: no run can be kept there (No such file or directory). Name a",
+        ),
+        (
+            ["compile", "-o", "/proc/x.yaml"],
+            "/proc/x.yaml: cannot be written (No such file or directory). Name another:",
+        ),
+        (["compile", "-o", "x.json"], "--output x.json: expected a name that ends with .yaml."),
         (["step", "evaluat"], "evaluat: no such step; expected one of ingest, train, evaluate, visualize."),
         (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
         (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
@@ -85,3 +96,25 @@ def test_help_names_every_command(tmp_path: Path) -> None:
     finished = mnist("--help", folder=tmp_path)
     for command in ("run", "step", "compile", "params"):
         assert f"  {command} " in finished.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_where_it_got_to(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [COMMAND, "run", "source=sample", "epochs=1000"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if line == "train\n")
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    folder = (tmp_path / "runs" / "latest").readlink()
+    assert told == f"Interrupted. What was done so far is in runs/{folder}.\n"
+    record = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
+    assert record["state"] == "interrupted"
+    assert (tmp_path / "runs" / "latest" / "steps" / "ingest" / "training_data" / "manifest.json").is_file()

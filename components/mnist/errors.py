@@ -42,6 +42,10 @@ class ModelError(MnistError):
     """A model folder is missing, damaged, or does not fit the data."""
 
 
+class OutputError(MnistError):
+    """What was made cannot be written where it was asked for."""
+
+
 def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a function as the work of a step: an exception is also written to the file named by MNIST_ERROR_FILE.
 
