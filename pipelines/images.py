@@ -50,7 +50,7 @@ def tag() -> str:
         ImageError: This is a git checkout, but git does not answer.
     """
     if not (ROOT / ".git").exists():
-        return f"{importlib.metadata.version('mnist-pipeline')}-{_digest(_files(INPUTS))}"
+        return f"{version()}-{_digest(_files(INPUTS))}"
     commit = revision()[:12]
     changed = _changes(INPUTS)
     return f"{commit}-dirty-{_digest(changed)}" if changed else commit
@@ -63,6 +63,13 @@ def revision() -> str:
         ImageError: git does not answer.
     """
     return _git("rev-parse", "HEAD").strip()
+
+
+def version() -> str:
+    """Return the project's version, also where it is not installed."""
+    if (file := ROOT / "pyproject.toml").is_file():
+        return str(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"])
+    return importlib.metadata.version("mnist-pipeline")
 
 
 def local_reference(image: str) -> str:
@@ -179,12 +186,14 @@ def _git(*arguments: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """What the scripts in `containers/` ask: `tag`, `revision`, `require-commit`, `lock IMAGE=REFERENCE...`."""
+    """Answer the scripts in `containers`: `tag`, `revision`, `version`, `require-commit`, `lock IMAGE=REFERENCE...`."""
     match arguments:
         case ["tag"]:
             print(tag())
         case ["revision"]:
             print(revision() if (ROOT / ".git").exists() else tag())
+        case ["version"]:
+            print(version())
         case ["require-commit"]:
             require_commit()
         case ["lock", *pairs]:
