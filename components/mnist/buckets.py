@@ -46,10 +46,10 @@ def fetch(address: str, workspace: Path) -> Path:
         raise Unreachable(
             f"{address}: no bucket {match[1]}, or the object is gone. Check the address.", status=404
         ) from error
-    except (Forbidden, Unauthorized) as error:
-        raise Unreachable(f"{address}: no permission to read it. {SIGN_IN}", status=403) from error
-    except GoogleAuthError as error:
-        raise Unreachable(f"{address}: Google Cloud refuses the credentials ({describe(error)}). {SIGN_IN}") from error
+    except (Forbidden, Unauthorized, GoogleAuthError) as error:
+        raise Unreachable(
+            f"{address}: may not be read with the credentials at hand ({describe(error)[:200]}). {SIGN_IN}", status=403
+        ) from error
     except DataCorruption as error:
         raise Unreachable(f"{address}: arrived with another checksum than the bucket has. Try again.") from error
     except (GoogleAPIError, GoogleCloudError, requests.RequestException, ConnectionError, TimeoutError) as error:

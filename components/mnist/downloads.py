@@ -9,11 +9,13 @@ import socket
 import tempfile
 import time
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, NewConnectionError, ProxyError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from components.mnist.arrays import describe
 from components.mnist.errors import DataError
@@ -28,6 +30,15 @@ CHUNK_BYTES = 2**20
 PASSING = (429, 500, 502, 503, 504)  # states that another try may change
 NOT_THERE = (404, 410)
 BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+CAUSES: tuple[tuple[type[BaseException], str], ...] = (
+    (socket.gaierror, "the host's name is not known"),
+    (ConnectTimeoutError, f"no connection within {CONNECT_SECONDS} seconds"),
+    (IncompleteRead, "the connection broke"),
+    (ProxyError, "the proxy does not let it through"),
+    (TimeoutError, "no answer for too long"),
+    (HTTPTimeoutError, "no answer for too long"),
+)
 
 
 class Unreachable(DataError):  # noqa: N818  (what it is called where it is caught)
@@ -118,6 +129,15 @@ def _try(session: requests.Session, address: str, partial: Path, sha256: str | N
         _check_sums(name, response, partial, sha256)
 
 
+class _Session(requests.Session):
+    """Follows redirections only to where data may come from."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        if target := super().get_redirect_target(resp):
+            check_address(urljoin(resp.url, target))
+        return target
+
+
 def _new_session() -> requests.Session:
     retry = urllib3.Retry(
         total=TRIES - 1,
@@ -126,7 +146,7 @@ def _new_session() -> requests.Session:
         raise_on_status=False,
         retry_after_max=LONGEST_WAIT_SECONDS,
     )
-    session = requests.Session()
+    session = _Session()
     session.mount("https://", HTTPAdapter(max_retries=retry))
     session.mount("http://", HTTPAdapter(max_retries=retry))
     session.headers["Accept-Encoding"] = "identity"
@@ -134,7 +154,6 @@ def _new_session() -> requests.Session:
 
 
 def _check_response(name: str, response: requests.Response) -> None:
-    check_address(response.url)  # where a redirection led
     code, answer = response.status_code, f"{response.status_code} {response.reason}"
     if code in (401, 403):
         raise Unreachable(
@@ -195,22 +214,14 @@ def _announced_sums(response: requests.Response) -> list[tuple[str, bytes]]:
 
 
 def _find_cause(error: BaseException) -> str:
-    """The reason at the bottom of a chain of wrapped exceptions, in few words."""
+    """What a chain of wrapped exceptions comes down to, in few words."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         reason = getattr(link, "reason", None) or next((arg for arg in link.args if isinstance(arg, Exception)), None)
         link = reason if isinstance(reason, BaseException) else link.__cause__ or link.__context__
-    for link in chain:
-        if isinstance(link, urllib3.exceptions.ConnectTimeoutError):
-            return f"no connection within {CONNECT_SECONDS:g} seconds"
-        if isinstance(link, urllib3.exceptions.TimeoutError | TimeoutError):
-            return f"no answer for {SILENCE_SECONDS:g} seconds"
-        if isinstance(link, urllib3.exceptions.ResponseError):
-            return describe(link)
-        if isinstance(link, socket.gaierror):
-            return "the host's name is not known"
-        if isinstance(link, urllib3.exceptions.ProxyError | urllib3.exceptions.IncompleteRead):
-            return "the proxy refuses" if isinstance(link, urllib3.exceptions.ProxyError) else "the connection broke"
+    for kind, words in CAUSES:
+        if any(isinstance(link, kind) and not isinstance(link, NewConnectionError) for link in chain):
+            return words
     return describe(chain[-1])

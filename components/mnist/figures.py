@@ -4,6 +4,7 @@ Sizes are in points, which the report shows as CSS pixels at most; text is never
 would keep every figure in memory and ask for a display.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from components.mnist.palette import LIGHT
 
 POINTS_PER_INCH = 72
-WIDTH = 440
+WIDTH = 400
 LONGEST_NAME = 18
 LARGEST_MATRIX = 960  # points; beyond it, cells shrink and lose their numbers
 SMALLEST_NUMBERED_CELL = 16
@@ -27,7 +28,7 @@ SMALLEST_NUMBERED_CELL = 16
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # the one that matplotlib brings: the same picture everywhere
-    "font.size": 10,
+    "font.size": 11,
     # A class may be called "$5": names are text, never formulas.
     "text.parse_math": False,
     "text.color": LIGHT["ink"],
@@ -47,6 +48,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
 }
+STEPS = (1, 2, 2.5, 5, 10)  # of an axis; matplotlib would also count by eights
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.10g}%")
 COUNT = FuncFormatter(lambda count, _: f"{count:,.0f}")
 styled = matplotlib.rc_context(STYLE)
@@ -102,14 +104,14 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
         matrix: int (classes, classes).
     """
     count = len(classes)
-    cell = min(60.0, max(LARGEST_MATRIX / max(count, 24), min(40.0, 620 / count)))
-    if count * cell > LARGEST_MATRIX:
-        cell = LARGEST_MATRIX / count
-    names = [shorten(name) for name in classes]
-    text_size = min(10.0, max(4.0, cell * 0.62))
-    margin = max(len(name) for name in names) * text_size * 0.62 + 14
+    cell = min(90.0, max(LARGEST_MATRIX / max(count, 30), 360 / count))
+    cell = min(cell, LARGEST_MATRIX / count)
+    text_size = min(11.0, max(6.0, cell * 0.62))
+    step = math.ceil(1.25 * text_size / cell)  # every name where there is room, else every second, third, ...
+    names = [shorten(name) for name in classes[::step]]
+    margin = max(map(len, names)) * text_size * 0.62 + 14
     # Column names lie flat where they fit into a cell.
-    upright = margin - 14 > cell
+    upright = margin - 14 > cell * step
     figure = _new_figure(margin + count * cell + 22, (margin if upright else 24) + count * cell + 22, layout=None)
     width, height = figure.get_size_inches() * POINTS_PER_INCH
     side = count * cell
@@ -118,7 +120,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     axes.set(xlim=(0, count), ylim=(count, 0), xlabel="answer", ylabel="true class")
     axes.xaxis.set_label_position("top")
     axes.xaxis.tick_top()
-    places = np.arange(count) + 0.5
+    places = np.arange(0, count, step) + 0.5
     axes.set_xticks(places, names, rotation=90 if upright else 0, fontsize=text_size)
     axes.set_yticks(places, names, fontsize=text_size)
     axes.grid(visible=False)
@@ -133,7 +135,7 @@ def draw_by_class(precision: Sequence[float], recall: Sequence[float], classes: 
     figure, axes, rows = _new_rows([classes[number] for number in order])
     right, found = np.array(precision)[order], np.array(recall)[order]
     axes.hlines(rows, np.minimum(right, found), np.maximum(right, found), color=LIGHT["line"], linewidth=4)
-    axes.scatter(found, rows, s=44, color=LIGHT["blue"], label="recall (of this class, found)", zorder=3)
+    axes.scatter(found, rows, s=44, color=LIGHT["blue"], label="recall", zorder=3)
     axes.scatter(
         right,
         rows,
@@ -141,12 +143,13 @@ def draw_by_class(precision: Sequence[float], recall: Sequence[float], classes: 
         facecolor=LIGHT["paper"],
         edgecolor=LIGHT["amber"],
         linewidth=2,
-        label="precision (of such answers, right)",
+        label="precision",
         zorder=2,
     )
-    low = min(right.min(), found.min())
-    axes.set_xlim(max(-0.02, low - max(0.002, (1 - low) * 0.12)), 1 + max(0.001, (1 - low) * 0.06))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    # At least a few points wide, so that perfect classes do not stand on a scale of thousandths.
+    low = min(right.min(), found.min(), 0.98)
+    axes.set_xlim(low - 0.06 * (1 - low), 1 + 0.04 * (1 - low))
+    axes.set_xticks([tick for tick in MaxNLocator(5, steps=STEPS).tick_values(low, 1) if low <= tick <= 1])
     axes.xaxis.set_major_formatter(PERCENT)
     _put_legend_above(figure)
     return figure
@@ -198,7 +201,7 @@ def draw_balance(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
     for (split, numbers), strength in zip(counts.items(), (0.9, 0.55, 0.25), strict=True):
         axes.barh(rows, numbers, left=start, height=0.62, color=LIGHT["blue"], alpha=strength, label=split)
         start += numbers
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=STEPS))
     axes.xaxis.set_major_formatter(COUNT)
     axes.set_xlim(0, start.max() * 1.03)
     _put_legend_above(figure)
@@ -213,21 +216,22 @@ def draw_pictures(images: np.ndarray, captions: Sequence[str], *, wrong: Sequenc
         images: uint8 (n, 28, 28), ink is 255; n may be 0.
         wrong: Whether the caption is red, for each picture.
     """
-    columns, side, text = 8, 84, 36
+    columns, side, gap, text = 8, 84, 12, 36
     rows = max(1, -(-len(images) // columns))
-    figure = _new_figure(columns * (side + 12) + 12, rows * (side + text) + 12, layout=None)
-    width, height = figure.get_size_inches() * POINTS_PER_INCH
+    width, height = columns * (side + gap) + gap, rows * (side + text) + gap
+    figure = _new_figure(width, height, layout=None)
+    # One drawing area in points for all pictures: one for each would take a second.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
     if not len(images):
-        figure.text(0.5, 0.5, "nothing to show", ha="center", va="center", color=LIGHT["muted"], fontsize=12)
+        axes.text(width / 2, height / 2, "nothing to show", ha="center", va="center", color=LIGHT["muted"])
     for number, (image, caption, is_wrong) in enumerate(zip(images, captions, wrong, strict=True)):
         row, column = divmod(number, columns)
-        left, top = 12 + column * (side + 12), 12 + row * (side + text)
-        axes = figure.add_axes((left / width, 1 - (top + side) / height, side / width, side / height))
-        axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_visible(True)
-        color = LIGHT["red" if is_wrong else "ink"]
-        figure.text(left / width, 1 - (top + side + 4) / height, caption, va="top", color=color, fontsize=8.5)
+        left, top = gap + column * (side + gap), gap + row * (side + text)
+        axes.imshow(255 - image, cmap="gray", vmin=0, vmax=255, extent=(left, left + side, top + side, top))
+        axes.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor=LIGHT["line"]))
+        axes.text(left, top + side + 4, caption, va="top", color=LIGHT["red" if is_wrong else "ink"], fontsize=8.5)
+    axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
@@ -247,32 +251,36 @@ def _new_rows(classes: Sequence[str]) -> tuple[Figure, Axes, np.ndarray]:
     figure = _new_figure(WIDTH, max(170, len(classes) * row + 70))
     axes = figure.subplots()
     rows = np.arange(len(classes), dtype=float)
-    axes.set_yticks(rows, [shorten(name) for name in classes], fontsize=10 if row > 12 else 9, color=LIGHT["ink"])
+    axes.set_yticks(rows, [shorten(name) for name in classes], fontsize=11 if row > 12 else 9, color=LIGHT["ink"])
     axes.set_ylim(len(classes) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     return figure, axes, rows
 
 
 def _draw_cells(axes: Axes, matrix: np.ndarray, cell: float) -> None:
-    mistakes = matrix - np.diag(np.diag(matrix))
-    most = max(1, mistakes.max())
-    squares, colors = [], []
-    for row, column in zip(*np.nonzero(matrix), strict=True):
-        value = int(matrix[row, column])
-        strength = 0.12 if row == column else 0.15 + 0.8 * value / most
-        squares.append(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94))
-        colors.append(to_rgba(LIGHT["blue" if row == column else "red"], strength))
-        if cell >= SMALLEST_NUMBERED_CELL:
-            number = _write_count(value)
-            size = min(11.0, cell * 0.5, cell * 1.45 / len(number))
-            color = LIGHT["paper" if row != column and strength > 0.6 else "ink"]
-            axes.text(column + 0.5, row + 0.5, number, ha="center", va="center_baseline", fontsize=size, color=color)
-    lines = np.arange(len(matrix)) + 0.5
-    axes.hlines(lines, 0, len(matrix), color=LIGHT["line"], linewidth=0.5, zorder=0)
-    axes.vlines(lines, 0, len(matrix), color=LIGHT["line"], linewidth=0.5, zorder=0)
-    # White below, so that the lines do not shine through the colours.
+    count = len(matrix)
+    mistakes = matrix * ~np.eye(count, dtype=bool)
+    colors = np.zeros((count, count, 4))
+    colors[:] = to_rgba(LIGHT["red"])
+    colors[..., 3] = np.where(mistakes, 0.15 + 0.8 * mistakes / max(1, mistakes.max()), 0)
+    colors[np.diag_indices(count)] = to_rgba(LIGHT["blue"], 0.12)
+    if cell < SMALLEST_NUMBERED_CELL:
+        # Tens of thousands of squares would be megabytes: one picture instead.
+        axes.imshow(colors, extent=(0, count, count, 0), interpolation="nearest")
+        return
+    lines = np.arange(count) + 0.5
+    axes.hlines(lines, 0, count, color=LIGHT["line"], linewidth=0.5, zorder=0)
+    axes.vlines(lines, 0, count, color=LIGHT["line"], linewidth=0.5, zorder=0)
+    cells = list(zip(*np.nonzero(matrix), strict=True))
+    squares = [Rectangle((column + 0.03, row + 0.03), 0.94, 0.94) for row, column in cells]
+    # Paper below, so that the lines do not shine through the colours.
     axes.add_collection(PatchCollection(squares, facecolors=LIGHT["paper"], linewidths=0))
-    axes.add_collection(PatchCollection(squares, facecolors=colors, linewidths=0))
+    axes.add_collection(PatchCollection(squares, facecolors=[colors[place] for place in cells], linewidths=0))
+    for row, column in cells:
+        number = _write_count(int(matrix[row, column]))
+        size = min(12.0, cell * 0.5, cell * 1.45 / len(number))
+        color = LIGHT["paper" if colors[row, column, 3] > 0.6 else "ink"]
+        axes.text(column + 0.5, row + 0.5, number, ha="center", va="center_baseline", fontsize=size, color=color)
 
 
 def _write_count(value: int) -> str:

@@ -26,10 +26,12 @@ class Confusion:
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share in percent. What is below 1 is never rounded up to 100%, nor what is above 0 down to 0%."""
-    text = f"{share:.{digits}%}"
-    if (share < 1 and float(text[:-1]) == 100) or (share > 0 and float(text[:-1]) == 0 and digits < 4):
-        return percent(share, digits + 1)
+    """A share in percent; what is not all is never rounded up to 100%, nor what is not nothing down to 0%."""
+    text, smallest = f"{share:.{digits}%}", 10.0**-digits
+    if share < 1 and float(text[:-1]) == 100:
+        return f">{100 - smallest:.{digits}f}%"
+    if share > 0 and float(text[:-1]) == 0:
+        return f"<{smallest:.{digits}f}%"
     return text
 
 
@@ -71,10 +73,10 @@ def say_where_it_fails(evaluation: Evaluation) -> str:
     if mistakes == 1:
         return f"The one mistake: {first.true} is taken for {first.answer}. {weakest}"
     if first.count == 1:
-        return f"No two of its {mistakes:,} mistakes are alike. {weakest}"
+        return f"No two of the {mistakes:,} mistakes are alike. {weakest}"
     then = " and ".join(f"{pair.true} for {pair.answer} ({pair.count:,})" for pair in others if pair.count > 1)
     return (
-        f"Of its {mistakes:,} mistakes, the most frequent is {first.true} taken for {first.answer} "
+        f"Of the {mistakes:,} mistakes, the most frequent is {first.true} taken for {first.answer} "
         f"({first.count:,} times){f', then {then}' if then else ''}. {weakest}"
     )
 

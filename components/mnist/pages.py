@@ -21,8 +21,10 @@ from components.mnist.results import Evaluation
 from components.mnist.settings import SETTINGS, Value
 
 MISTAKES = 24
-SAMPLES = 20
+SAMPLES = 24
 CONFUSIONS = 8
+# From here on pictures get more room, so that names fit below them.
+LONG_NAME = 5
 # From here on the matrix gets the whole width of the page.
 WIDE_MATRIX = 13
 
@@ -161,6 +163,7 @@ def render_page(story: Story, charts: dict[str, Chart]) -> str:
             **_tell(story),
             **pictures,
             charts=charts,
+            long_names=max(map(len, story.card.classes)) >= LONG_NAME,
             wide_matrix=len(story.card.classes) >= WIDE_MATRIX,
             light=LIGHT,
             dark=DARK,
@@ -250,6 +253,6 @@ def _spell(value: Value) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """Make text show as it is in Markdown, in one line."""
+    """Make text show as it is within a line of Markdown."""
     line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+-.!|~$" else letter for letter in line)
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|~$" else letter for letter in line)

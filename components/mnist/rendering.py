@@ -4,9 +4,11 @@ Knows nothing of what the figures show.
 """
 
 import base64
+import contextlib
 import io
 import re
 import warnings
+from collections.abc import Iterator
 
 import matplotlib
 import numpy as np
@@ -28,7 +30,7 @@ def render_svg(figure: Figure, *, name: str) -> str:
     """
     buffer = io.StringIO()
     # The salt makes ids, and so the page, the same for the same figure.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_script():
         figure.savefig(buffer, format="svg", transparent=True)
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style type=.*?</style>", "", svg, flags=re.DOTALL)
@@ -39,9 +41,7 @@ def render_svg(figure: Figure, *, name: str) -> str:
 def render_png(figure: Figure) -> bytes:
     """Draw a figure as a PNG file."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # A class name in a script that matplotlib's own font lacks shows boxes here, and is whole in the page.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _any_script():
         figure.savefig(buffer, format="png", dpi=PNG_DOTS_PER_INCH)
     return buffer.getvalue()
 
@@ -53,7 +53,19 @@ def encode_picture(image: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+@contextlib.contextmanager
+def _any_script() -> Iterator[None]:
+    """Draw names in scripts that matplotlib's own font lacks: boxes in PNG files, and whole in the page."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def _adapt_tag(tag: str, name: str) -> str:
+    # Nothing refers to a group.
+    tag = re.sub(r'^<g id="[^"]*" ?', "<g ", tag).replace("<g >", "<g>")
+    # matplotlib turns every text by -0 degrees.
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r'font-family: [^;"]*;? ?', "", tag)
