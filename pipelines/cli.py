@@ -21,10 +21,11 @@ from components.mnist.settings import Value
 from pipelines import parameters, single, training
 from pipelines.display import Display
 from pipelines.runs import Run, StepError
-from pipelines.targets import local
+from pipelines.targets import docker, local
 
-TARGETS = {"local": local.run}
-PLACES = {"local": training.Place()}
+TARGETS = {"local": local.run, "docker": docker.run}
+# Called when a place is used: naming images asks git.
+PLACES = {"local": training.Place, "docker": docker.place}
 
 app = typer.Typer(
     help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",
@@ -139,7 +140,7 @@ def main() -> None:
 def _pipeline(on: str) -> base_component.BaseComponent:
     if on not in TARGETS:
         raise SettingError(f"--on {on}: no such place; expected {', '.join(TARGETS)}.")
-    return training.build(PLACES[on])
+    return training.build(PLACES[on]())
 
 
 def _available_source() -> str:

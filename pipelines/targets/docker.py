@@ -1,8 +1,8 @@
 """Run a pipeline on this machine: each step in its container, by the Docker Engine or Podman.
 
-A container has a read-only root file system and a /tmp in memory; it sees the artifacts that its step takes (read-only)
-and the folder of those that the step gives, has a network only to download, a GPU only to train, no capabilities, the user
-who runs this, and a limit of memory.
+A container has a read-only root file system and a /tmp in memory. It sees the artifacts that its step takes, read-only,
+and the folder of those that the step gives. It has a network only to download, a GPU only to train, no capabilities,
+the user who runs this, and a limit of memory.
 """
 
 import dataclasses
@@ -16,11 +16,11 @@ from pathlib import Path
 from google.protobuf import json_format
 from kfp.dsl import base_component
 
-from components import TRAINER_IMAGE
+from components import STEPS_IMAGE, TRAINER_IMAGE
 from components.mnist.errors import ERROR_FILE
 from components.mnist.progress import PROGRESS
 from components.mnist.settings import Value
-from pipelines import images
+from pipelines import images, training
 from pipelines.display import Display
 from pipelines.runs import Run, StepError
 from pipelines.targets import grants
@@ -32,6 +32,11 @@ TRAIN = "train"
 MAKE = "make images"
 REVISION = "org.opencontainers.image.revision"
 TMP_BYTES = 512 * 2**20
+
+
+def place() -> training.Place:
+    """The pipeline for here takes the images of this code by their tags, as `make images` leaves them."""
+    return training.Place(images={image: images.local_reference(image) for image in (STEPS_IMAGE, TRAINER_IMAGE)})
 
 
 def run(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: Run, display: Display) -> None:
@@ -68,7 +73,8 @@ def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
     name = reference.rpartition(":")[0]
     if labels is None:
         others = engine.list_tags(name) if name else []
-        only = f" There is {', '.join(others)}, of another state of the code." if others else ""
+        more = f" and {len(others) - 2} more" if len(others) > 2 else ""
+        only = f" There are images of other states of the code: {', '.join(others[:2])}{more}." if others else ""
         raise EngineError(f"{reference}: no such image, and none is ever pulled.{only} Build it: {make}")
     if name not in images.IMAGES or REVISION not in labels:
         return  # an image of one's own
