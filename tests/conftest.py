@@ -1,16 +1,30 @@
 """Real but tiny data, and a web server with faults on demand."""
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import components
+from components.mnist.datasets import write_dataset
 from components.mnist.sources import SAMPLE
+
+MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs the whole of MNIST where it has not been downloaded."""
+    if not MNIST.exists():
+        for item in items:
+            if "mnist" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"needs {MNIST}: run `mnist run` once, or put it there"))
 
 
 @pytest.fixture(scope="session")
@@ -78,3 +92,111 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     yield web
     web.server.shutdown()
     web.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ingest and train leave behind: training, validation, test, model and history.
+
+    The model is a logistic regression on 160 real digits, so it makes real mistakes, and needs no TensorFlow.
+    """
+    # Loaded here: it takes seconds, and few tests need it.
+    from sklearn.linear_model import LogisticRegression
+
+    from components.mnist.models import ModelCard, write_card
+
+    root = tmp_path_factory.mktemp("linear")
+    names = tuple(str(number) for number in range(10))
+    parts = {
+        "training": (digits["x_train"][:160], digits["y_train"][:160]),
+        "validation": (digits["x_train"][160:], digits["y_train"][160:]),
+        "test": (digits["x_test"], digits["y_test"]),
+    }
+    hashes = {}
+    for split, (images, labels) in parts.items():
+        hashes[f"{split}_sha256"] = write_dataset(
+            root / split,
+            [(images, labels)],
+            split=split,
+            count=len(labels),
+            classes=names,
+            source="sample",
+            origin="data/sample.npz",
+            settings={"ink": "auto", "validation_fraction": 0.2, "test_fraction": 0.2, "seed": 3},
+            notes=(),
+        ).sha256
+    images, labels = parts["training"]
+    fitted = LogisticRegression(C=0.01, max_iter=1000).fit(images.reshape(len(images), -1) / 255, labels)
+    (root / "model").mkdir()
+    write_linear_model(root / "model" / "model.onnx", fitted.coef_.T, fitted.intercept_)
+    write_card(
+        root / "model",
+        ModelCard(
+            classes=names,
+            parameters=7850,
+            input={"name": "images", "dtype": "float32", "shape": ["batch", 28, 28, 1], "range": [0, 1], "ink": 1},
+            recipe={
+                "epochs": 3,
+                "batch_size": 32,
+                "learning_rate": 0.002,
+                "label_smoothing": 0.05,
+                "shift": 1,
+                "precision": "auto",
+                "seed": 3,
+                "require_gpu": False,
+            },
+            data={"source": "sample", "origin": "data/sample.npz", **hashes},
+            figures={
+                "training_loss": 0.2,
+                "training_accuracy": 0.99,
+                "validation_loss": 0.4,
+                "validation_accuracy": 0.9,
+                "best_epoch": 2,
+                "seconds": 1.5,
+                "images_per_second": 320.0,
+            },
+            device="CPU, 2 cores",
+            precision="float32",
+            onnx_difference=4e-8,
+            versions={"python": "3.11.7", "scikit-learn": "1.9.1"},
+            created="2026-11-22T17:20:31+00:00",
+        ),
+    )
+    (root / "history").mkdir()
+    (root / "history" / "history.csv").write_text(
+        "epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n"
+        "1,1.9,0.4,1.2,0.8,0.002,0.5\n2,0.9,0.8,0.6,0.9,0.001,0.5\n3,0.7,0.85,0.5,0.88,0.0,0.5\n",
+        encoding="utf-8",
+    )
+    return root
+
+
+@pytest.fixture
+def run_folder(linear_run: Path, tmp_path: Path) -> Path:
+    """A copy of `linear_run` to change and to write into."""
+    return Path(shutil.copytree(linear_run, tmp_path / "run"))
+
+
+def write_linear_model(path: Path, weights: np.ndarray, bias: np.ndarray, *, softmax: bool = True) -> None:
+    """Write softmax(pixels @ weights + bias) as an ONNX model from float32 (n, side, side, 1).
+
+    Args:
+        weights: (side * side, classes).
+        bias: (classes,).
+        softmax: False leaves the last step out, so that the answers are no probabilities.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    side = round(len(weights) ** 0.5)
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", side, side, 1])
+    answers = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(bias)])
+    nodes = [
+        helper.make_node("Flatten", ["images"], ["pixels"]),
+        helper.make_node("Gemm", ["pixels", "weights", "bias"], ["scores"]),
+        helper.make_node("Softmax" if softmax else "Identity", ["scores"], ["probabilities"]),
+    ]
+    values = {"weights": weights, "bias": bias}
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "linear", [images], [answers], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)

@@ -20,26 +20,42 @@ BOMB_RATIO = 500
 READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
-def open_npz(path: Path) -> dict[str, StoredArray]:
-    """Find the arrays of an .npz by key; only their headers are read.
+def list_arrays(path: Path) -> list[str]:
+    """The keys of an .npz, in the order of the file.
 
     Raises:
-        DataError: It is no zip archive, damaged, locked, holds no array, or one that is no plain array of numbers.
+        DataError: It is no zip archive, damaged, or holds no array.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-            if not members:
-                names = ", ".join(archive.namelist()[:5]) or "nothing"
-                raise DataError(
-                    f"{path}: a zip archive without arrays (it holds {names}); expected an .npz as numpy.savez writes. "
-                    "If it holds pictures, unpack it and give the folder."
-                )
-            return {member.filename.removesuffix(".npy"): _open_member(path, archive, member) for member in members}
+            names = archive.namelist()
     except DAMAGE as error:
-        raise DataError(
-            f"{path}: cannot be opened as .npz ({describe(error)}). It is damaged or something else: get it again."
-        ) from error
+        raise _unreadable(path, error) from error
+    if keys := [name.removesuffix(".npy") for name in names if name.endswith(".npy")]:
+        return keys
+    raise DataError(
+        f"{path}: a zip archive without arrays (it holds {', '.join(names[:5]) or 'nothing'}); expected an .npz as "
+        "numpy.savez writes. If it holds pictures, unpack it and give the folder."
+    )
+
+
+def open_array(path: Path, key: str) -> StoredArray:
+    """Find an array of an .npz; only its header is read.
+
+    Raises:
+        DataError: It is damaged, locked, or no plain array of numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _open_member(path, archive, archive.getinfo(f"{key}.npy"))
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be opened as .npz ({describe(error)}). It is damaged or something else: get it again."
+    )
 
 
 def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:

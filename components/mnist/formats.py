@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from components.mnist.archives import open_npz
+from components.mnist.archives import list_arrays, open_array
 from components.mnist.arrays import StoredArray
 from components.mnist.classfolders import (
     TEST_NAMES,
@@ -178,13 +178,13 @@ def _open_idx_folder(folder: Path, names: list[str]) -> Contents:
 
 def _add_npz(path: Path, contents: Contents) -> None:
     """Add the images and labels of an .npz file to what was found so far."""
-    arrays = open_npz(path)
+    arrays = list_arrays(path)
     keys = {key.lower(): key for key in arrays}
     used: set[str] = set()
     for parts, pairs in ((contents.training, TRAINING_KEYS + WHOLE_KEYS), (contents.test, TEST_KEYS)):
         for pair in pairs:
             if all(name in keys for name in pair) and not used & set(pair):
-                images, labels = (arrays[keys[name]] for name in pair)
+                images, labels = (open_array(path, keys[name]) for name in pair)
                 parts.append(pair_up(images, labels))
                 used |= set(pair)
                 break

@@ -18,6 +18,7 @@ from components.mnist.rendering import render_png
 from components.mnist.results import identify_model, read_evaluation, read_probabilities
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
+CARD_FIGURES = ("training_accuracy", "validation_accuracy", "best_epoch", "seconds", "images_per_second")
 
 
 @reports_errors
@@ -79,6 +80,8 @@ def read_story(
         DataError, ModelError: An input is missing, damaged, or belongs to another run.
     """
     card = read_card(model_folder)
+    if missing := [name for name in CARD_FIGURES if name not in card.figures]:
+        raise ModelError(f"{model_folder}/model.json lacks the figures {', '.join(missing)}. Train again.")
     evaluation = read_evaluation(metrics_folder)
     training, validation, test = map(read_dataset, (training_folder, validation_folder, test_folder))
     if evaluation.test_sha256 != test.manifest.sha256:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, ModelError
 
 
 @dataclass(frozen=True)
@@ -137,5 +137,12 @@ def read_probabilities(predictions_folder: Path, *, count: int, classes: int) ->
 
 
 def identify_model(model_folder: Path) -> str:
-    """The sha256 of model.onnx: two models with the same one give the same answers."""
-    return hashlib.sha256((model_folder / "model.onnx").read_bytes()).hexdigest()
+    """The sha256 of model.onnx: two models with the same one give the same answers.
+
+    Raises:
+        ModelError: There is no model.onnx to read.
+    """
+    try:
+        return hashlib.sha256((model_folder / "model.onnx").read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{model_folder / 'model.onnx'} cannot be read ({error.strerror}). Train again.") from error

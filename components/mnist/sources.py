@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import components
 from components.mnist import buckets
-from components.mnist.archives import open_npz
+from components.mnist.archives import list_arrays
 from components.mnist.downloads import NOT_THERE, Unreachable, check_address, download, public
 from components.mnist.errors import DataError
 
@@ -90,7 +90,7 @@ def fetch_mnist() -> Path:
     folder = Path(os.environ.get("MNIST_DATA_DIR") or "data")
     path = folder / "mnist.npz"
     if path.exists():
-        found = open_npz(path)
+        found = list_arrays(path)
         if set(found) != set(MNIST_KEYS):
             raise DataError(
                 f"{path}: holds {', '.join(found)}; expected MNIST with {', '.join(MNIST_KEYS)}. Delete it and it will "
