@@ -96,8 +96,9 @@ def _grant_source(task: Task, grant: Grant, source: str) -> None:
         else:
             grant.network = True
     elif source != "sample":
-        grant.source = str(Path(source).expanduser())
         _require_path(task, source)
+        if source.startswith("~"):  # the container has another home
+            grant.source = str(Path(source).expanduser())
         _grant_path(grant, grant.source)
     if grant.network:
         grant.environment.update({name: os.environ[name] for name in NETWORK_VARIABLES if name in os.environ})
