@@ -290,6 +290,13 @@ def test_the_split_keeps_the_share_of_every_class_and_loses_nothing(digits):
     assert len(whole(data)) == len(np.unique(images.reshape(140, -1), axis=0))
 
 
+def test_three_images_of_a_class_are_enough_for_all_three_parts(digits):
+    labels = np.repeat([0, 1], [3, 40])
+    np.savez("data.npz", X=digits["x_train"][:43], y=labels)
+    data = ingest("data.npz", test_fraction=0.5, validation_fraction=0.5)
+    assert [data[split].manifest.class_counts[0] for split in SPLITS] == [1, 1, 1]
+
+
 def test_the_same_seed_gives_the_same_data_and_another_seed_another_split():
     sums = [[ingest("sample", seed=seed)[split].manifest.sha256 for split in SPLITS] for seed in (1, 1, 2)]
     assert sums[0] == sums[1]

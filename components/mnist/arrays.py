@@ -101,15 +101,18 @@ class StoredArray:
 
     def _turn(self, stream: BinaryIO) -> Iterator[np.ndarray]:
         """The same for an array whose first axis runs fastest: one entry is spread over the whole file."""
-        with tempfile.TemporaryFile() as copy:
+        with tempfile.TemporaryFile(buffering=0) as copy:
             while data := stream.read(BLOCK_BYTES):
                 copy.write(data)
-            copy.flush()
+            if copy.tell() < self.count * self.row_bytes:
+                raise DataError(f"{self.name}: ends too early. The file was cut short: get it again.")
+            # Read piece by piece rather than mapped: a mapping may hold as much memory as the file is long.
             for start, stop in self._ranges():
-                # Mapped anew for each block: the pages of one mapping would stay in memory.
-                whole = np.memmap(copy, self.dtype, "r", shape=self.shape, order="F")
-                yield np.ascontiguousarray(whole[start:stop])
-                del whole
+                columns = np.empty((self.row_bytes // self.dtype.itemsize, stop - start), self.dtype)
+                for number, column in enumerate(columns):
+                    copy.seek((number * self.count + start) * self.dtype.itemsize)
+                    copy.readinto(column.view(np.uint8))
+                yield np.ascontiguousarray(columns.reshape(-1).reshape(stop - start, *self.shape[1:], order="F"))
 
 
 def describe(error: BaseException) -> str:

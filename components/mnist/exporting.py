@@ -112,6 +112,7 @@ def _rename(file: Path) -> None:
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(used)
     graph.output[0].name = OUTPUT_NAME
+    graph.doc_string = ""  # the number of a function in TensorFlow's memory
     for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)

@@ -156,8 +156,13 @@ def _look(scratch: Path, count: int) -> np.ndarray:
 
 
 def _read(scratch: Path, indices: np.ndarray) -> np.ndarray:
-    # Mapped anew for each block: the pages of one mapping would stay in memory.
-    return np.memmap(scratch, np.uint8, "r").reshape(-1, IMAGE_SIDE, IMAGE_SIDE)[indices]
+    # One by one rather than mapped: a mapping may hold as much memory as the file is long.
+    images = np.empty((len(indices), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
+    with scratch.open("rb", buffering=0) as file:
+        for image, index in zip(images, indices.tolist(), strict=True):
+            file.seek(index * IMAGE_BYTES)
+            file.readinto(image.data)
+    return images
 
 
 def _split(
@@ -177,8 +182,8 @@ def _split(
     if contents.test:
         rest, test = np.arange(count), np.arange(count, len(labels))
     else:
-        rest, test = split(labels, test_fraction, generator=generator)
-    training, validation = split(labels[rest], validation_fraction, generator=generator)
+        rest, test = split(labels, test_fraction, leave=2, generator=generator)
+    training, validation = split(labels[rest], validation_fraction, leave=1, generator=generator)
     return {"training": generator.permutation(rest[training]), "validation": rest[validation], "test": test}
 
 
