@@ -7,9 +7,11 @@ import contextlib
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 import docker
@@ -19,6 +21,9 @@ from docker.types import DeviceRequest, LogConfig, Mount
 from pipelines.targets.connection import EngineError, connect, explained
 from pipelines.targets.streams import read_lines
 
+# Every container of ours bears it: docker ps --all --filter label=mnist-pipeline.step
+LABEL = "mnist-pipeline.step"
+SECONDS_TO_GO = 20.0
 # A GPU reaches a container as one of these: NVIDIA's driver on Linux, and under Windows.
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
@@ -232,14 +237,23 @@ class Engine:
             user="0:0" if self._is_rootless else f"{os.getuid()}:{os.getgid()}",
             working_dir=request.folder,
             environment=dict(request.environment),
-            labels={"mnist-pipeline.container": request.name},
+            labels={LABEL: request.name},
             host_config=host,
         )
         return str(created["Id"])
 
     def _remove(self, identity: str) -> None:
-        with contextlib.suppress(docker.errors.NotFound):
-            self.client.api.remove_container(identity, force=True, v=True)
+        deadline = time.monotonic() + SECONDS_TO_GO
+        while True:
+            try:
+                return self.client.api.remove_container(identity, force=True, v=True)
+            except docker.errors.NotFound:
+                return None
+            except docker.errors.APIError as error:
+                # Somebody else is removing it: see that it goes.
+                if error.status_code != HTTPStatus.CONFLICT or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
