@@ -1,3 +1,4 @@
+import io
 import json
 import socket
 from pathlib import Path
@@ -5,10 +6,12 @@ from pathlib import Path
 import pytest
 from gcp_storage_emulator.server import create_server
 from google.cloud import storage
+from PIL import Image
 
 from components.mnist import buckets
 from components.mnist.downloads import Unreachable
 from components.mnist.errors import DataError
+from components.mnist.ingestion import ingest_data
 from tests.conftest import Answer
 
 
@@ -61,6 +64,25 @@ def test_a_whole_bucket_can_be_a_source(bucket, tmp_path):
     for part in range(3):
         bucket.blob(f"part-{part}.npz").upload_from_string(b"x")
     assert len(list(buckets.fetch("gs://digits", tmp_path).iterdir())) == 3
+
+
+def test_class_folders_in_a_bucket_become_data_sets(bucket, tmp_path, digits):
+    for number, (image, label) in enumerate(zip(digits["x_test"], digits["y_test"], strict=True)):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        bucket.blob(f"set/{label}/{number}.png").upload_from_string(file.getvalue())
+    manifests = ingest_data(
+        source="gs://digits/set",
+        ink="auto",
+        validation_fraction=0.2,
+        test_fraction=0.2,
+        seed=0,
+        training_folder=tmp_path / "training",
+        validation_folder=tmp_path / "validation",
+        test_folder=tmp_path / "test",
+    )
+    assert sum(manifest.count for manifest in manifests.values()) == 60
+    assert manifests["test"].origin == manifests["test"].source == "gs://digits/set"
 
 
 @pytest.mark.parametrize(

@@ -256,11 +256,10 @@ def test_pictures_of_ones_and_zeros_are_brought_to_full_range(digits, kind):
 
 def test_one_bright_pixel_anywhere_decides_that_floats_go_to_255(digits):
     dim = {key: value / 255 if key[0] == "x" else value for key, value in digits.items()}
-    dim["x_test"][-1, -1, -1] = 255
+    for key in ("x_train", "x_test"):
+        dim[key][-1, -1, -1] = 255
     np.savez("data.npz", **dim)
-    data = ingest("data.npz")
-    assert data["training"].images.max() == 1
-    assert data["test"].images.max() == 255
+    assert np.median(ingest("data.npz")["test"].images.max(axis=(1, 2))) == 1
 
 
 def test_faint_pictures_are_mentioned(digits):
@@ -335,11 +334,15 @@ REFUSED = {
     ),
     "negative": (
         lambda d: {"x_train": d["x_train"] / 127.5 - 1},
-        "data.npz: pixels from -1 to 255; expected 0 to 1 or 0 to 255. Undo the normalisation",
+        "data.npz: x_train: pixels from -1 to 1; expected 0 to 1 or 0 to 255. Undo the normalisation",
     ),
     "16-bit": (
         lambda d: {"x_train": d["x_train"].astype(np.uint16) * 257},
-        "data.npz: pixels from 0 to 65535; expected 0 to 1 or 0 to 255. Divide by 257",
+        "data.npz: x_train: pixels from 0 to 65535; expected 0 to 1 or 0 to 255. Divide by 257",
+    ),
+    "mixed ranges": (
+        lambda d: {"x_train": d["x_train"] / 255},
+        "data.npz: x_train: pixels up to 1, but up to 255 in data.npz: x_test; expected 0 to 1 or 0 to 255 in both.",
     ),
     "blank": (
         lambda d: {"x_train": d["x_train"] * 0, "x_test": d["x_test"] * 0},
@@ -348,6 +351,10 @@ REFUSED = {
     "counts": (
         lambda d: {"y_train": d["y_train"][:-1]},
         "data.npz: x_train: 200 images, shape (200, 28, 28), but 199 labels in data.npz: y_train; expected a label",
+    ),
+    "count last": (
+        lambda d: {"x_train": np.moveaxis(d["x_train"], 0, -1)},
+        "expected a label for each image, counted along the first axis. Turn the axes: numpy.moveaxis(images, -1, 0).",
     ),
     "one-based": (
         lambda d: {"y_train": d["y_train"] + 1, "y_test": d["y_test"] + 1},
@@ -591,6 +598,20 @@ def test_an_unreadable_picture_among_good_ones_is_named(digits):
     assert f"{bad}: cannot be read as a picture (the file is empty); expected PNG or JPEG." in refuse("set")
     bad.write_bytes(b"GIF89a not allowed")
     assert f"{bad}: cannot be read as a picture (cannot identify image file)" in refuse("set")
+
+
+def test_pictures_of_mixed_sizes_are_brought_to_one_and_said(digits, capsys):
+    write_pictures(Path("set"), digits["x_train"].repeat(2, 1).repeat(2, 2), digits["y_train"])
+    first = next(Path("set/3").iterdir())
+    for size, sentence in (((56, 56), "56x56"), ((60, 40), "60x40 and one other size")):
+        Image.open(first).resize(size).save(first)
+        data = ingest("set")
+        assert data["test"].manifest.notes == (f"Brought pictures of {sentence} to 28x28 in grey, proportions kept.",)
+
+
+def test_pictures_that_are_all_blank_are_refused():
+    write_pictures(Path("set"), np.full((10, 28, 28), 255, np.uint8), np.arange(10) % 2)
+    assert "set: every picture is blank; expected something to see on them." in refuse("set")
 
 
 def test_folders_with_nothing_usable_are_refused_with_what_they_hold(digits):

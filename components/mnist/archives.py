@@ -54,7 +54,7 @@ def open_array(path: Path, key: str) -> StoredArray:
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path}: cannot be opened as .npz ({describe(error)}). It is damaged or something else: get it again."
+        f"{path}: cannot be opened as .npz ({describe(error)}). It was cut short, or is something else: get it again."
     )
 
 

@@ -34,17 +34,24 @@ class PictureFiles:
     sizes: set[tuple[int, int]] = field(default_factory=set)
 
     @property
+    def name(self) -> str:
+        """Where they are, for messages."""
+        return str(Path(self.paths[0]).parent.parent)
+
+    @property
     def count(self) -> int:
         """How many there are."""
         return len(self.paths)
 
     @property
     def size(self) -> str:
-        """Smallest and largest size of those read so far, for a person; empty where all had the network's."""
+        """Sizes of those read so far that did not have the network's, for a person; empty where there are none."""
         if not self.sizes:
             return ""
-        (low, high) = (min(self.sizes), max(self.sizes))
-        return f"{low[0]}x{low[1]}" + (f" to {high[0]}x{high[1]}" if high != low else "")
+        width, height = max(self.sizes)
+        others = len(self.sizes) - 1
+        more = "" if not others else " and one other size" if others == 1 else f" and {others:,} other sizes"
+        return f"{width}x{height}{more}"
 
     def find_range(self) -> Range:
         """That of every picture once it is decoded."""

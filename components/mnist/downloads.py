@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -22,7 +23,7 @@ from components.mnist.errors import DataError
 from components.mnist.progress import Progress
 
 TRIES = 4
-BACKOFF_SECONDS = 0.5  # before the second try; doubled each time
+BACKOFF_SECONDS = 0.3  # doubled with each try
 LONGEST_WAIT_SECONDS = 30  # that a server may ask for
 CONNECT_SECONDS = 5
 SILENCE_SECONDS = 30
@@ -30,6 +31,9 @@ CHUNK_BYTES = 2**20
 PASSING = (429, 500, 502, 503, 504)  # states that another try may change
 NOT_THERE = (404, 410)
 BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+# Told the bytes done and the bytes in all, None where nobody knows.
+Show = Callable[[int, int | None], None]
 
 CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "the host's name is not known"),
@@ -82,13 +86,14 @@ def _is_here(host: str) -> bool:
         return host == "localhost"
 
 
-def download(address: str, target: Path, *, sha256: str | None) -> None:
+def download(address: str, target: Path, *, sha256: str | None, show: Show | None = None) -> None:
     """Fetch one file; `target` appears only when all of it has arrived and every known checksum agrees.
 
     Broken connections, silence and passing troubles of the server are tried again, each time after a longer wait.
 
     Args:
         sha256: Expected, in hexadecimal; None to trust only what the server tells.
+        show: Called with the bytes done and in all, as they come; None to tell whoever listens to a step.
 
     Raises:
         Unreachable: No network, a refusal, time-outs, another checksum, or a web page instead of data.
@@ -97,19 +102,19 @@ def download(address: str, target: Path, *, sha256: str | None) -> None:
     check_address(address)
     partial = Path(tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")[1])
     try:
-        _fetch(address, partial, sha256)
+        _fetch(address, partial, sha256, show)
         partial.chmod(0o644)  # a temporary file is nobody else's to read
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _fetch(address: str, partial: Path, sha256: str | None) -> None:
+def _fetch(address: str, partial: Path, sha256: str | None, show: Show | None) -> None:
     name = public(address)
     with _new_session() as session:
         for attempt in range(1, TRIES + 1):
             try:
-                return _try(session, address, partial, sha256)
+                return _try(session, address, partial, sha256, show)
             except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 # What went wrong before data came, the session has tried again by itself.
                 if isinstance(error, requests.RequestException) or attempt == TRIES:
@@ -121,11 +126,11 @@ def _fetch(address: str, partial: Path, sha256: str | None) -> None:
     return None
 
 
-def _try(session: requests.Session, address: str, partial: Path, sha256: str | None) -> None:
+def _try(session: requests.Session, address: str, partial: Path, sha256: str | None, show: Show | None) -> None:
     name = public(address)
     with session.get(address, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
         _check_response(name, response)
-        _save(name, response, partial)
+        _save(name, response, partial, show)
         _check_sums(name, response, partial, sha256)
 
 
@@ -174,11 +179,11 @@ def _check_response(name: str, response: requests.Response) -> None:
         )
 
 
-def _save(name: str, response: requests.Response, partial: Path) -> None:
+def _save(name: str, response: requests.Response, partial: Path, show: Show | None) -> None:
     total = int(response.headers["Content-Length"]) if response.headers.get("Content-Length", "").isdigit() else None
     if total is not None and total > (free := shutil.disk_usage(partial.parent).free):
         raise DataError(f"{name}: {total:,} bytes but {partial.parent} has {free:,} left. Free some.")
-    progress = Progress(total, unit="bytes")
+    show = show or _tell_listener(name, total)
     done = 0
     # A server that says "Content-Encoding: gzip" of a .gz file means the file itself, which is wanted packed.
     unpack = not urlsplit(response.url).path.endswith(".gz")
@@ -186,7 +191,17 @@ def _save(name: str, response: requests.Response, partial: Path) -> None:
         for chunk in response.raw.stream(CHUNK_BYTES, decode_content=unpack):
             file.write(chunk)
             done += len(chunk)
-            progress.update(done, f"downloading {name}")
+            show(done, total)
+
+
+def _tell_listener(name: str, total: int | None) -> Show:
+    progress = Progress(total, unit="bytes")
+
+    def show(done: int, total: int | None) -> None:
+        amount = f"{done / 1e6:.1f}" + (f" of {total / 1e6:.1f}" if total else "")
+        progress.update(done, f"downloading {name.rpartition('/')[2]}, {amount} MB")
+
+    return show
 
 
 def _check_sums(name: str, response: requests.Response, partial: Path, sha256: str | None) -> None:

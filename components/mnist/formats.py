@@ -36,6 +36,10 @@ class Images(Protocol):
     """Images that can be read in order, as often as needed."""
 
     @property
+    def name(self) -> str:
+        """Where they are, for messages."""
+
+    @property
     def count(self) -> int:
         """How many there are."""
 
@@ -214,8 +218,10 @@ def pair_up(images: StoredArray, labels: StoredArray) -> Part:
         DataError: Their counts differ, or one of them is not what it should be.
     """
     if images.count != labels.count:
+        last = images.shape[-1] == labels.count
+        advice = "Turn the axes: numpy.moveaxis(images, -1, 0)." if last else "Get or save it again."
         raise DataError(
             f"{images.name}: {images.count:,} images, shape {images.shape}, but {labels.count:,} labels in "
-            f"{labels.name}; expected a label for each image, counted along the first axis. Get or save it again."
+            f"{labels.name}; expected a label for each image, counted along the first axis. {advice}"
         )
     return Part(open_images(images), read_labels(labels))

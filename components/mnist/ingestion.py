@@ -16,7 +16,7 @@ from components.mnist.errors import DataError, reports_errors
 from components.mnist.formats import Contents, Part, open_contents
 from components.mnist.ink import judge
 from components.mnist.labels import count_classes
-from components.mnist.pixels import Range, check_range
+from components.mnist.pixels import Range, join_ranges
 from components.mnist.progress import Progress, say
 from components.mnist.settings import check_all
 from components.mnist.sources import locate
@@ -68,7 +68,10 @@ def ingest_data(
             labels, classes = _check_labels(located.origin, contents)
             scratch = workspace / "images"
             notes = _write_scratch(located.origin, contents, scratch)
-            turn, sentence = judge(_look(scratch, sum(part.images.count for part in contents.training)), ink)
+            sample = _look(scratch, sum(part.images.count for part in contents.training))
+            if (sample == sample[:, :1, :1]).all():
+                raise DataError(f"{located.origin}: every picture is blank; expected something to see on them.")
+            turn, sentence = judge(sample, ink)
             notes += [sentence] if sentence else []
             for note in notes:
                 say(note)
@@ -119,8 +122,7 @@ def _write_scratch(origin: str, contents: Contents, scratch: Path) -> list[str]:
             f"{origin}: {total:,} images need {needed:,} bytes of disk but {scratch.parent.parent} has {free:,} left. "
             "Free some, or set TMPDIR to a folder with more."
         )
-    pixels = _find_range(parts)
-    check_range(origin, pixels)
+    pixels = join_ranges(origin, {part.images.name: part.images.find_range() for part in parts})
     progress = Progress(total, unit="pictures")
     done = 0
     with scratch.open("wb") as file:
@@ -130,13 +132,6 @@ def _write_scratch(origin: str, contents: Contents, scratch: Path) -> list[str]:
                 done += len(block)
                 progress.update(done)
     return contents.notes + _tell(parts, pixels)
-
-
-def _find_range(parts: list[Part]) -> Range:
-    pixels = parts[0].images.find_range()
-    for part in parts[1:]:
-        pixels |= part.images.find_range()
-    return pixels
 
 
 def _tell(parts: list[Part], pixels: Range) -> list[str]:

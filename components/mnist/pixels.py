@@ -1,6 +1,8 @@
 """Arrays of images in any layout and any usual range of numbers, to uint8 (n, 28, 28)."""
 
+import functools
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,7 +49,13 @@ class ArrayImages:
     channels_first: bool
 
     @property
+    def name(self) -> str:
+        """Where they are, for messages."""
+        return self.array.name
+
+    @property
     def count(self) -> int:
+        """How many there are."""
         return self.array.count
 
     @property
@@ -142,23 +150,33 @@ def _read_layout(array: StoredArray) -> ArrayImages | None:
     return None
 
 
-def check_range(name: str, pixels: Range) -> None:
-    """Refuse numbers that are no pixels.
-
-    Args:
-        name: Of the source, for messages.
+def join_ranges(name: str, ranges: dict[str, Range]) -> Range:
+    """The range of a source from those of its parts, by their names.
 
     Raises:
-        DataError: They are negative, above 255, or all the same.
+        DataError: Numbers are no pixels, parts are of different kinds, or every pixel is the same.
     """
+    for part, pixels in ranges.items():
+        _check_range(part, pixels)
+    dim, bright = min(ranges, key=lambda part: ranges[part].high), max(ranges, key=lambda part: ranges[part].high)
+    if ranges[dim].high > 0 and ranges[dim].scale > ranges[bright].scale:
+        raise DataError(
+            f"{dim}: pixels up to {ranges[dim].high:g}, but up to {ranges[bright].high:g} in {bright}; expected 0 to 1 "
+            "or 0 to 255 in both. Bring them to the same range and save again."
+        )
+    whole = functools.reduce(operator.or_, ranges.values())
+    if whole.low == whole.high:
+        raise DataError(
+            f"{name}: every pixel of every image is {whole.low:g}; expected pictures. Was the array filled before "
+            "it was saved?"
+        )
+    return whole
+
+
+def _check_range(name: str, pixels: Range) -> None:
     if pixels.low < -ROUNDING or pixels.high > 255 + 255 * ROUNDING:
         advice = "Undo the normalisation" if pixels.low < 0 else "Divide by 257" if pixels.high > 4095 else "Rescale"
         raise DataError(
             f"{name}: pixels from {pixels.low:g} to {pixels.high:g}; expected 0 to 1 or 0 to 255. "
             f"{advice} and save again."
-        )
-    if pixels.low == pixels.high:
-        raise DataError(
-            f"{name}: every pixel of every image is {pixels.low:g}; expected pictures. Was the array filled before it "
-            "was saved?"
         )

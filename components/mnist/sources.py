@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import components
 from components.mnist import buckets
 from components.mnist.archives import list_arrays
-from components.mnist.downloads import NOT_THERE, Unreachable, check_address, download, public
+from components.mnist.downloads import NOT_THERE, Show, Unreachable, check_address, download, public
 from components.mnist.errors import DataError
 
 SAMPLE = Path(components.__file__).parent.parent / "data" / "sample.npz"
@@ -77,11 +77,14 @@ def locate(source: str, workspace: Path) -> Located:
     )
 
 
-def fetch_mnist() -> Path:
+def fetch_mnist(show: Show | None = None) -> Path:
     """Find MNIST at `data/mnist.npz`, or download it to there.
 
     MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file goes to a temporary
     one. MNIST_URL names another address, MNIST_SHA256 what is expected from it.
+
+    Args:
+        show: Called with the bytes done and in all while it downloads; None to tell whoever listens to a step.
 
     Raises:
         Unreachable: It is not there and cannot be downloaded.
@@ -97,10 +100,16 @@ def fetch_mnist() -> Path:
                 f"be downloaded, or give your own data by its path: source={path}"
             )
         return path
+    is_new = not folder.exists()
     if not _is_writable(folder):
         path = Path(tempfile.mkdtemp(prefix="mnist-")) / "mnist.npz"
     address = os.environ.get("MNIST_URL") or MNIST_URL
-    download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256)
+    try:
+        download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, show=show)
+    except BaseException:
+        if is_new or path.parent != folder:
+            path.parent.rmdir()
+        raise
     return path
 
 
@@ -115,7 +124,7 @@ def _is_writable(folder: Path) -> bool:
 
 def _find(path: Path) -> Path:
     """Make sure that a path leads somewhere, or say where it stops to."""
-    if path.exists():
+    if _exists(path):
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             raise DataError(
                 f"{path}: there, but this user may not read it. Change its permissions: chmod -R u+rX {path}"
@@ -128,19 +137,27 @@ def _find(path: Path) -> Path:
     raise DataError(f"{path}: no such file or folder. {hint}")
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way may not be entered, or the name is too long
+        return False
+
+
 def _describe_nearest(path: Path) -> str:
     parent = path.absolute().parent
     missing = path.name
-    while not parent.exists():
+    while not _exists(parent):
         parent, missing = parent.parent, parent.name
-    place = f"{_shorten(parent)} is there"
+    place = "the current folder" if parent == Path.cwd() else _shorten(parent)
     try:
         names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
     except OSError:
-        return f"{place}, but this user may not look into it."
+        return f"There is {place}, but this user may not look into it."
     if close := difflib.get_close_matches(missing, names, 3):
-        return f"{place} and holds {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
-    return f"{place}, but nothing in it is called {missing}. A relative path starts at {Path.cwd()}."
+        return f"In {place} there is {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
+    start = "" if path.is_absolute() else f" A relative path starts at {Path.cwd()}."
+    return f"Nothing in {place} is called {missing}.{start}"
 
 
 def _shorten(path: Path) -> str:
