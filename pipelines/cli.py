@@ -91,7 +91,7 @@ def step(
     folders = single.check_folders(given, inputs)
     values = parameters.check_values({key: given[key] for key in given if key in own}, own)
     new = Run(runs, title=name)
-    _execute(new, single.build(component, values, folders), {}, on=on, verbose=verbose)
+    _execute(new, single.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
     for output in sorted((new.steps / name).glob("*")):
         console.print(f"{output.name}  [bold]{escape(str(output))}[/bold]", soft_wrap=True)
 
