@@ -8,6 +8,7 @@ the user who runs this, and a limit of memory.
 import dataclasses
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ TRAIN = "train"
 MAKE = "make images"
 REVISION = "org.opencontainers.image.revision"
 TMP_BYTES = 512 * 2**20
+KILLED = 128 + signal.SIGKILL
 
 
 def place() -> training.Place:
@@ -167,8 +169,8 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
         finally:
             if error_file.is_file():
                 shutil.move(error_file, task.error_file)
-    if ended.out_of_memory and not task.error_file.is_file():
-        raise StepError(task.name, _explain_memory(memory_bytes), "", task.log)
+    if (ended.out_of_memory or ended.code == KILLED) and not task.error_file.is_file():
+        raise StepError(task.name, _explain_end(ended, memory_bytes), "", task.log)
     return ended.code
 
 
@@ -192,11 +194,13 @@ def _with_source(command: list[str], source: str | None) -> list[str]:
     return [*command[:place], json.dumps(executor_input), *command[place + 1 :]]
 
 
-def _explain_memory(limit_bytes: int) -> str:
+def _explain_end(ended: Ended, limit_bytes: int) -> str:
     twice = _spell(2 * limit_bytes).replace(" GiB", "g").replace(" MiB", "m")
+    # Podman before version 5 does not tell on every machine what killed a container.
+    cause = "because it needed" if ended.out_of_memory else "from outside, most often because it needed"
     return (
-        f"killed because it needed more than its {_spell(limit_bytes)} of memory. Let it have more by a variable "
-        f"of the environment: {grants.MEMORY}={twice}"
+        f"killed {cause} more than its {_spell(limit_bytes)} of memory. Let it have more by a variable of the "
+        f"environment: {grants.MEMORY}={twice}"
     )
 
 
