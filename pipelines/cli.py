@@ -129,8 +129,10 @@ def params() -> None:
 
 def main() -> None:
     """Run the command; what the project refuses becomes one line and exit code 1."""
-    # A plain kill, as `docker stop` or a scheduler sends, ends a run as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A plain kill, as `docker stop` or a scheduler sends, and a closed terminal end a run as cleanly as Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except MnistError as error:

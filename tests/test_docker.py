@@ -467,13 +467,13 @@ def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: Ru
     thread.join()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, number: signal.Signals) -> None:
     program = (
         "import signal, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
         "from pipelines.display import Display\nfrom pipelines.runs import Run\nfrom pipelines.targets import docker\n"
         "from tests.test_docker import waiting\n"
-        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "for number in (signal.SIGTERM, signal.SIGHUP):\n    signal.signal(number, signal.default_int_handler)\n"
         "shown = Display(Console(file=sys.stdout), verbose=True)\n"
         "docker.run(waiting, {}, run=Run(Path(sys.argv[1]), title=''), display=shown)\n"
     )

@@ -7,6 +7,7 @@ the user who runs this, and a limit of memory.
 
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -142,8 +143,9 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
     grant = grants.find_grant(task)
     own = task.record_file().parent
     own.mkdir(parents=True, exist_ok=True)  # the engine would make it as root, or refuse
-    # For what is too large for memory, such as downloads: on the disk that takes the results too.
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=folder.absolute(), ignore_cleanup_errors=True) as scratch:
+    # For what is too large for memory, such as downloads: on the disk that takes the results, or that the user chose.
+    disk = Path(os.environ.get("TMPDIR") or folder).absolute()
+    with tempfile.TemporaryDirectory(prefix="scratch-", dir=disk, ignore_cleanup_errors=True) as scratch:
         error_file = Path(scratch, "error.json")
         request = Request(
             name=f"mnist-{task.name}",

@@ -136,7 +136,7 @@ class Engine:
         with self.explained():
             info = client.info()
         options = " ".join(info.get("SecurityOptions") or [])
-        self._is_rootless = "rootless" in options
+        self._is_rootless = "rootless" in options or bool(info.get("Rootless"))  # Docker's way, Podman's way
         self._has_selinux = "selinux" in options
         self.is_local = address.startswith("unix://")
         # Worth trying, and no more: what is installed need not work.
@@ -258,12 +258,12 @@ class Engine:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keep Ctrl-C and a plain kill until this is done; it takes moments."""
+    """Keep Ctrl-C, a plain kill and a closed terminal until this is done; it takes moments."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     caught: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {each: signal.signal(each, lambda number, _: caught.append(number)) for each in numbers}
     try:
         yield
