@@ -19,7 +19,7 @@ from rich.table import Table
 from components.mnist.errors import MnistError, OutputError, SettingError
 from components.mnist.settings import Value
 from pipelines import parameters, single, training
-from pipelines.display import Display
+from pipelines.display import Display, show_download
 from pipelines.runs import Run, StepError
 from pipelines.targets import docker, local
 
@@ -152,7 +152,8 @@ def _available_source() -> str:
     from components.mnist.sources import fetch_mnist
 
     try:
-        fetch_mnist()
+        with show_download(console, "MNIST") as show:
+            fetch_mnist(show)
     except Unreachable as error:
         console.print(
             f"[yellow]MNIST can't be had ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True

@@ -3,8 +3,10 @@
 Knows nothing of KFP: whoever runs the steps calls it. In a log, where no bar can be drawn, the same lines appear.
 """
 
+import contextlib
 import json
 import time
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,15 +35,7 @@ class Display:
         self._started = time.monotonic()
         self.console.print(f"[bold]{escape(name)}[/bold]")
         if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("  "),
-                SpinnerColumn(),
-                BarColumn(bar_width=30),
-                TextColumn("{task.fields[text]}", style="dim"),
-                TimeElapsedColumn(),
-                console=self.console,
-                transient=True,
-            )
+            self._bar = _new_bar(self.console)
             self._task = self._bar.add_task(name, total=None, text="")
             self._bar.start()
 
@@ -72,3 +66,29 @@ class Display:
             fields["text"] or f"{fields['done']:,} of {fields['total']:,} {fields['unit']}" if fields["total"] else ""
         )
         self._bar.update(self._task, completed=fields["done"], total=fields["total"], text=escape(text))
+
+
+@contextlib.contextmanager
+def show_download(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Draw a bar while a file comes; gives what is to be called with the bytes done and in all."""
+    with _new_bar(console) as bar:
+        task = bar.add_task(name, total=None, text="", visible=False)
+
+        def show(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.1f}" if total else ""
+            bar.update(task, completed=done, total=total, text=f"{name}: {done / 1e6:.1f}{of} MB", visible=True)
+
+        yield show
+
+
+def _new_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("  "),
+        SpinnerColumn(),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[text]}", style="dim"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )

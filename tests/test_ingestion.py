@@ -268,6 +268,14 @@ def test_faint_pictures_are_mentioned(digits):
     assert ingest("data.npz")["test"].manifest.notes == ("Pictures are faint: the largest pixel is 15 of 255.",)
 
 
+def test_a_class_that_the_test_lacks_is_mentioned(digits):
+    keep = digits["y_test"] != 3
+    np.savez("data.npz", **{**digits, "x_test": digits["x_test"][keep], "y_test": digits["y_test"][keep]})
+    data = ingest("data.npz")
+    assert data["test"].manifest.notes == ("The test has no image of class 3.",)
+    assert data["test"].manifest.class_counts[3] == 0
+
+
 def test_arrays_that_are_not_used_are_named(digits):
     np.savez("data.npz", **digits, x_val=digits["x_test"], info=np.array("text"))
     assert ingest("data.npz")["test"].manifest.notes == ("Left out of data.npz: x_val, info.",)

@@ -105,6 +105,8 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
         + (f" for training and {len(test):,} for the test" if contents.test else " and no test split")
         + f", {count} classes"
     )
+    if contents.test and (lacking := [classes[label] for label in range(count) if label not in test]):
+        contents.notes.append(f"The test has no image of class {', '.join(lacking)}.")
     return np.concatenate([training, test]).astype(np.uint8), classes
 
 
