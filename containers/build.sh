@@ -40,16 +40,18 @@ for proxy in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
 	[ -z "${!proxy:-}" ] || options+=(--build-arg "$proxy")
 done
 
-# Not as build arguments: Podman's builder takes a label made from one out of its cache, with the value of old.
+# Written into the file, not given as arguments: Podman's builder takes a label made from an argument, or given beside
+# the file, out of its cache with the value of an older commit.
 oci=org.opencontainers.image
+labels=" $oci.revision=\"$revision\" $oci.version=\"$version\" $oci.source=\"$source\""
+
 sizes=()
 build() { # build IMAGE TARGET [OPTION...]
 	local image=$1 target=$2 started=$SECONDS
 	shift 2
 	printf '\n=== %s\n' "$image:$tag"
-	"$engine" build --file containers/Dockerfile --target "$target" --tag "$image:$tag" \
-		--label "$oci.revision=$revision" --label "$oci.version=$version" --label "$oci.source=$source" \
-		"${options[@]}" "$@" .
+	sed "s|^LABEL .*|&$labels|" containers/Dockerfile |
+		"$engine" build --file - --target "$target" --tag "$image:$tag" "${options[@]}" "$@" .
 	local bytes
 	bytes=$("$engine" image inspect --format '{{.Size}}' "$image:$tag")
 	sizes+=("$(printf '%-64s %8s MB %6s s' "$image:$tag" "$((bytes / 1000000))" "$((SECONDS - started))")")
