@@ -43,14 +43,14 @@ done
 # Written into the file, not given as arguments: Podman's builder takes a label made from an argument, or given beside
 # the file, out of its cache with the value of an older commit.
 oci=org.opencontainers.image
-labels=" $oci.revision=\"$revision\" $oci.version=\"$version\" $oci.source=\"$source\""
+labels="$oci.revision=\"$revision\" $oci.version=\"$version\" $oci.source=\"$source\""
 
 sizes=()
 build() { # build IMAGE TARGET [OPTION...]
 	local image=$1 target=$2 started=$SECONDS
 	shift 2
 	printf '\n=== %s\n' "$image:$tag"
-	sed "s|^LABEL .*|&$labels|" containers/Dockerfile |
+	sed "s|^LABEL .*|& $oci.title=\"$image\" $labels|" containers/Dockerfile |
 		"$engine" build --file - --target "$target" --tag "$image:$tag" "${options[@]}" "$@" .
 	local bytes
 	bytes=$("$engine" image inspect --format '{{.Size}}' "$image:$tag")
