@@ -26,6 +26,8 @@ lint: $(READY)  ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@if [ -x $(VENV)/bin/hadolint ]; then set -x; $(VENV)/bin/hadolint containers/Dockerfile; fi
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck containers/*.sh; fi
 
 format: $(READY)  ## bring the code into its format
 	$(VENV)/bin/ruff format .
