@@ -9,7 +9,7 @@ VENV := .venv
 READY := $(VENV)/ready$(if $(GPU),-gpu)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint format bench notebook compile lock clean
+.PHONY: help install run test lint format bench notebook compile images push lock clean
 
 help:  ## list these targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,8 @@ lint: $(READY)  ## check style, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	@if [ -x $(VENV)/bin/hadolint ]; then set -x; $(VENV)/bin/hadolint containers/Dockerfile; fi
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck containers/*.sh; fi
 
 format: $(READY)  ## bring the code into its format
 	$(VENV)/bin/ruff format .
@@ -40,6 +42,15 @@ notebook: $(READY)  ## run the notebook from top to bottom on the sample
 
 compile: $(READY)  ## compile the pipeline to one YAML file
 	@$(VENV)/bin/mnist compile
+
+images:  ## build the images of the steps (ENGINE=podman; GPU=1: also the trainer with CUDA)
+	@containers/build.sh
+
+push:  ## push the images of this commit and write images.lock: make push REGISTRY=host/path
+	@test -n "$(REGISTRY)" || { echo "Where to? make push REGISTRY=host/path"; exit 2; }
+	@$(PYTHON) -m pipelines.images require-commit
+	@containers/build.sh
+	@containers/push.sh "$(REGISTRY)"
 
 lock: $(READY)  ## renew requirements.txt from pyproject.toml
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \

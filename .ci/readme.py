@@ -1,4 +1,4 @@
-"""Print the commands of a README, one a line, in their order: what stands behind `$ ` in blocks marked `console`.
+"""Print the commands of READMEs, one a line, in their order: what stands behind `$ ` in blocks marked `console`.
 
 A line that ends with a backslash goes on in the next one.
 """
@@ -18,7 +18,8 @@ def read_commands(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = read_commands(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    if not found:
-        sys.exit(f"{sys.argv[1]}: no command in it; expected blocks marked `console` with lines that begin with `$ `.")
-    print("\n".join(found))
+    for name in sys.argv[1:]:
+        found = read_commands(Path(name).read_text(encoding="utf-8"))
+        if not found:
+            sys.exit(f"{name}: no command in it; expected blocks marked `console` with lines that begin with `$ `.")
+        print("\n".join(found))

@@ -21,10 +21,11 @@ from components.mnist.settings import Value
 from pipelines import parameters, single, training
 from pipelines.display import Display, show_download
 from pipelines.runs import Run, StepError
-from pipelines.targets import local
+from pipelines.targets import docker, local
 
-TARGETS = {"local": local.run}
-PLACES = {"local": training.Place()}
+TARGETS = {"local": local.run, "docker": docker.run}
+# Called when a place is used: naming images asks git.
+PLACES = {"local": training.Place, "docker": docker.place}
 
 app = typer.Typer(
     help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",
@@ -90,7 +91,7 @@ def step(
     folders = single.check_folders(given, inputs)
     values = parameters.check_values({key: given[key] for key in given if key in own}, own)
     new = Run(runs, title=name)
-    _execute(new, single.build(component, values, folders), {}, on=on, verbose=verbose)
+    _execute(new, single.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
     for output in sorted((new.steps / name).glob("*")):
         console.print(f"{output.name}  [bold]{escape(str(output))}[/bold]", soft_wrap=True)
 
@@ -128,8 +129,10 @@ def params() -> None:
 
 def main() -> None:
     """Run the command; what the project refuses becomes one line and exit code 1."""
-    # A plain kill, as `docker stop` or a scheduler sends, ends a run as cleanly as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A plain kill, as `docker stop` or a scheduler sends, and a closed terminal end a run as cleanly as Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except MnistError as error:
@@ -139,7 +142,7 @@ def main() -> None:
 def _pipeline(on: str) -> base_component.BaseComponent:
     if on not in TARGETS:
         raise SettingError(f"--on {on}: no such place; expected {', '.join(TARGETS)}.")
-    return training.build(PLACES[on])
+    return training.build(PLACES[on]())
 
 
 def _available_source() -> str:

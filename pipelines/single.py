@@ -9,6 +9,7 @@ from kfp.dsl import base_component
 
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
+from pipelines.training import Place
 
 ARTIFACT_CLASSES = {
     kind.schema_title: kind
@@ -58,9 +59,12 @@ def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
 
 
 def build(
-    component: base_component.BaseComponent, parameters: Mapping[str, Value], folders: Mapping[str, Path]
+    component: base_component.BaseComponent,
+    parameters: Mapping[str, Value],
+    folders: Mapping[str, Path],
+    place: Place,
 ) -> base_component.BaseComponent:
-    """Return a pipeline that imports the artifacts and runs the component on them."""
+    """Return a pipeline for a place that imports the artifacts and runs the component on them."""
     classes = read_inputs(component).artifacts
 
     @dsl.pipeline(name=f"mnist-{component.name}")
@@ -69,6 +73,8 @@ def build(
             name: dsl.importer(artifact_uri=str(folder), artifact_class=classes[name]).output
             for name, folder in folders.items()
         }
-        component(**parameters, **imported)
+        task = component(**parameters, **imported)
+        image = task.container_spec.image
+        task.set_container_image(place.images.get(image, image))
 
     return alone

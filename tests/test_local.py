@@ -60,6 +60,20 @@ def leave() -> None:
 
 
 @dsl.component(base_image="python-none", install_kfp_package=False)
+def forget(said: dsl.Output[dsl.Artifact], figures: dsl.Output[dsl.Metrics]) -> None:
+    """Succeed without writing what was promised; figures may be metadata only."""
+    figures.log_metric("accuracy", 0.5)
+
+
+@dsl.component(base_image="python-none", install_kfp_package=False)
+def slip_away(said: dsl.Output[dsl.Artifact]) -> None:
+    """End as if all were well, before KFP has written that it is."""
+    import os
+
+    os._exit(0)
+
+
+@dsl.component(base_image="python-none", install_kfp_package=False)
 def wait(mark: str) -> None:
     """Run until somebody ends it."""
     import os
@@ -90,6 +104,16 @@ def vanishing() -> None:
 @dsl.pipeline(name="leaving")
 def leaving() -> None:
     leave()
+
+
+@dsl.pipeline(name="forgetting")
+def forgetting() -> None:
+    forget()
+
+
+@dsl.pipeline(name="slipping-away")
+def slipping_away() -> None:
+    slip_away()
 
 
 @dsl.pipeline(name="waiting")
@@ -156,6 +180,16 @@ def test_a_killed_step_is_no_success(run: Run, tmp_path: Path) -> None:
 def test_a_step_that_ends_outside_the_library_is_no_success(run: Run, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="ended with exit code 3; the last it printed: bye"):
         local.run(leaving, {}, run=run, display=show(tmp_path / "shown"))
+
+
+def test_a_step_that_forgets_an_output_is_no_success(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"forget: ended without an error, but did not write said\."):
+        local.run(forgetting, {}, run=run, display=show(tmp_path / "shown"))
+
+
+def test_a_step_that_slips_away_is_no_success(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r"did not write executor_output\.json, said\."):
+        local.run(slipping_away, {}, run=run, display=show(tmp_path / "shown"))
 
 
 def test_an_error_of_an_outer_run_is_not_taken_for_ours(

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from kfp import local
 from kfp.dsl import base_component
@@ -45,8 +45,38 @@ class Task:
     log: Path
     error_file: Path
 
+    def parameters(self) -> dict[str, Value]:
+        """What the step's parameters are; whole numbers may be floats, as KFP passes them."""
+        return dict(self._executor_input()["inputs"].get("parameterValues", {}))
 
-# Runs a task to its end, shows what it says, and returns its exit code (negative: the signal that ended it).
+    def input_paths(self) -> list[Path]:
+        """Where the artifacts lie that the step takes."""
+        return [Path(artifact["uri"]) for artifact in self._artifacts("inputs")]
+
+    def record_file(self) -> Path:
+        """Where KFP's executor writes, at its very end, what the step gives; its folder is the step's own."""
+        return Path(self._executor_input()["outputs"]["outputFile"])
+
+    def missing_outputs(self) -> list[Path]:
+        """What a step that succeeded must have written, and has not."""
+        files = [Path(artifact["uri"]) for artifact in self._artifacts("outputs") if has_content(artifact)]
+        return [path for path in (self.record_file(), *files) if not path.exists()]
+
+    def _artifacts(self, side: str) -> list[dict[str, Any]]:
+        lists = self._executor_input()[side].get("artifacts", {}).values()
+        return [artifact for artifacts in lists for artifact in artifacts["artifacts"]]
+
+    def _executor_input(self) -> dict[str, Any]:
+        return json.loads(self.command[self.command.index("--executor_input") + 1])
+
+
+def has_content(artifact: Mapping[str, Any]) -> bool:
+    """Whether an artifact is a file or folder; figures may be nothing but metadata in KFP's record."""
+    return artifact["type"]["schemaTitle"] not in ("system.Metrics", "system.ClassificationMetrics")
+
+
+# Runs a task to its end, shows what it says, and returns its exit code (negative: the signal that ended it); raises
+# StepError where it knows better why the task failed.
 Start = Callable[[Task, Display], int]
 
 
@@ -86,15 +116,29 @@ def run_tasks(
 
         def run(self) -> status.Status:
             display.start_step(self.task.name)
-            code: int | None = None
+            failed = True
+            try:
+                failure = self._try()
+                failed = failure is not None
+            finally:
+                seconds[self.task.name] = round(display.end_step(failed=failed), 1)
+            if failure is None:
+                return status.Status.SUCCESS
+            failures.append(failure)
+            return status.Status.FAILURE
+
+        def _try(self) -> StepError | None:
+            log = run.logs / self.task.log.name
             try:
                 code = start(self.task, display)
-            finally:
-                seconds[self.task.name] = round(display.end_step(failed=code != 0), 1)
-            if code == 0:
-                return status.Status.SUCCESS
-            failures.append(explain(self.task, code, log=run.logs / self.task.log.name))
-            return status.Status.FAILURE
+            except StepError as failure:
+                return failure
+            if code != 0:
+                return explain(self.task, code, log=log)
+            if missing := self.task.missing_outputs():
+                names = ", ".join(path.name for path in missing)
+                return StepError(self.task.name, f"ended without an error, but did not write {names}.", "", log)
+            return None
 
     try:
         with _quiet(run.logs / "pipeline.log"), _handled_by(Handler):
