@@ -92,8 +92,10 @@ def step(
     values = parameters.check_values({key: given[key] for key in given if key in own}, own)
     new = Run(runs, title=name)
     _execute(new, single.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
-    for output in sorted((new.steps / name).glob("*")):
-        console.print(f"{output.name}  [bold]{escape(str(output))}[/bold]", soft_wrap=True)
+    for output in component.component_spec.outputs or {}:
+        path = new.steps / name / output
+        if path.exists():  # metrics that only a pipeline's page shows have no file
+            console.print(f"{output}  [bold]{escape(str(path))}[/bold]", soft_wrap=True)
 
 
 @app.command("compile")

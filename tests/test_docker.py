@@ -3,8 +3,10 @@
 import contextlib
 import http.server
 import ipaddress
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -561,3 +563,16 @@ def test_containers_and_this_python_predict_the_same_to_the_last_bit(tmp_path: P
     (again,) = (tmp_path / "runs").glob("*-evaluate/steps/evaluate/predictions/probabilities.npy")
     assert np.array_equal(np.load(again), contained)
     assert re.search(r"predictions\s+runs/", alone.stdout)
+
+
+@pytest.mark.mnist
+def test_mnist_is_learned_in_containers_with_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(ROOT / "data" / "mnist.npz", tmp_path / "data" / "mnist.npz")
+    finished = mnist("run", "--on", "docker", folder=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    latest = tmp_path / "runs" / "latest"
+    metrics = json.loads((latest / "steps" / "evaluate" / "metrics" / "metrics.json").read_text())
+    assert metrics["count"] == 10_000
+    assert metrics["accuracy"] >= 0.990
+    assert json.loads((latest / "run.json").read_text())["parameters"]["source"] == "mnist"

@@ -24,7 +24,9 @@ from components.mnist.progress import say
 from components.mnist.settings import check_all
 
 if TYPE_CHECKING:
-    from components.mnist.fitting import Epoch
+    from components.mnist.fitting import Epoch, Fit
+
+Recipe = dict[str, str | int | float | bool]  # every setting of a training, by parameter name
 
 # A network learns by steps: small data in large batches would be over before it has learned anything.
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_PER_EPOCH = 128, 16, 40
@@ -63,7 +65,7 @@ def train_model(
         TrainingError: The batch is larger than the data, or the loss is not finite any more.
         ModelError: model.onnx does not answer like model.keras.
     """
-    settings: dict[str, str | int | float | bool] = {
+    settings: Recipe = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -81,9 +83,9 @@ def train_model(
     batch_size = batch_size or choose_batch_size(len(training.labels))
 
     devices.quieten()
-    from components.mnist import exporting, fitting
+    from components.mnist import fitting
     from components.mnist.batches import Batches
-    from components.mnist.network import INPUT_NAME, build_network
+    from components.mnist.network import build_network
 
     device = devices.find_device(require_gpu=require_gpu)
     devices.make_repeatable(seed)
@@ -105,50 +107,79 @@ def train_model(
     )
     seconds = time.monotonic() - started
 
-    # Trained in bfloat16 or not, what ships is the plain network: ONNX Runtime refuses mixed precision.
-    kept = build_network(len(classes), precision="float32")
-    kept.set_weights(fit.weights)
     with _in_place_when_whole(model_folder) as model_partial, _in_place_when_whole(history_folder) as history_partial:
-        difference = exporting.export_network(kept, validation.images[:IMAGES_TO_COMPARE], folder=model_partial)
-        figures: dict[str, float] = {}
-        for split, dataset in {"training": training, "validation": validation}.items():
-            loss, accuracy = fitting.evaluate(kept, Batches(dataset, batch_size=IMAGES_AT_A_TIME, shift=0, seed=None))
-            figures |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
-        card = ModelCard(
-            classes=classes,
-            parameters=kept.count_params(),
-            input={
-                "name": INPUT_NAME,
-                "dtype": "float32",
-                "shape": ["batch", IMAGE_SIDE, IMAGE_SIDE, 1],
-                "range": [0, 1],
-                "ink": 1,
-            },
+        card = _write_model(
+            model_partial,
+            fit,
+            training,
+            validation,
             recipe=settings | {"batch_size": batch_size},
-            data={
-                "source": training.manifest.source,
-                "origin": training.manifest.origin,
-                "training_sha256": training.manifest.sha256,
-                "validation_sha256": validation.manifest.sha256,
-            },
-            figures={
-                **figures,
-                "best_epoch": fit.best_epoch,
-                "seconds": round(seconds, 1),
-                "images_per_second": round(fit.images_per_second, 1),
-            },
             device=device.name,
             precision=computed_in,
-            onnx_difference=difference,
-            versions=devices.library_versions(),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            seconds=seconds,
         )
-        write_card(model_partial, card)
         _write_history(history_partial / "history.csv", fit.epochs)
     say(
-        f"kept epoch {fit.best_epoch}: accuracy {figures['training_accuracy']:.2%} on training and "
-        f"{figures['validation_accuracy']:.2%} on validation data; {fit.images_per_second:,.0f} images/s"
+        f"kept epoch {fit.best_epoch}: accuracy {card.figures['training_accuracy']:.2%} on training and "
+        f"{card.figures['validation_accuracy']:.2%} on validation data; {fit.images_per_second:,.0f} images/s"
     )
+    return card
+
+
+def _write_model(
+    folder: Path,
+    fit: "Fit",
+    training: Dataset,
+    validation: Dataset,
+    *,
+    recipe: Recipe,
+    device: str,
+    precision: str,
+    seconds: float,
+) -> ModelCard:
+    """Export the kept weights, measure them on both data sets, and write the card."""
+    from components.mnist import exporting, fitting
+    from components.mnist.batches import Batches
+    from components.mnist.network import INPUT_NAME, build_network
+
+    # Trained in bfloat16 or not, what ships is the plain network: ONNX Runtime refuses mixed precision.
+    kept = build_network(len(training.manifest.classes), precision="float32")
+    kept.set_weights(fit.weights)
+    difference = exporting.export_network(kept, validation.images[:IMAGES_TO_COMPARE], folder=folder)
+    figures: dict[str, float] = {}
+    for split, dataset in {"training": training, "validation": validation}.items():
+        loss, accuracy = fitting.evaluate(kept, Batches(dataset, batch_size=IMAGES_AT_A_TIME, shift=0, seed=None))
+        figures |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
+    card = ModelCard(
+        classes=training.manifest.classes,
+        parameters=kept.count_params(),
+        input={
+            "name": INPUT_NAME,
+            "dtype": "float32",
+            "shape": ["batch", IMAGE_SIDE, IMAGE_SIDE, 1],
+            "range": [0, 1],
+            "ink": 1,
+        },
+        recipe=recipe,
+        data={
+            "source": training.manifest.source,
+            "origin": training.manifest.origin,
+            "training_sha256": training.manifest.sha256,
+            "validation_sha256": validation.manifest.sha256,
+        },
+        figures={
+            **figures,
+            "best_epoch": fit.best_epoch,
+            "seconds": round(seconds, 1),
+            "images_per_second": round(fit.images_per_second, 1),
+        },
+        device=device,
+        precision=precision,
+        onnx_difference=difference,
+        versions=devices.library_versions(),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+    write_card(folder, card)
     return card
 
 
