@@ -1,7 +1,7 @@
 # Thin verbs over the `mnist` command. The first one that needs it makes the environment in .venv.
 
 PYTHON ?= python3
-# GPU=1 adds NVIDIA's CUDA libraries (3 GB), for training on a GPU of this machine.
+# GPU=1 adds NVIDIA's CUDA libraries (4.4 GB on disk), for training on a GPU of this machine.
 comma := ,
 EXTRAS := train,cli,dev$(if $(GPU),$(comma)gpu)
 VENV := .venv
@@ -67,7 +67,7 @@ $(READY): pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "Python's venv module is missing. Add it, then repeat: sudo apt-get update && sudo apt-get install -y python3-venv"; \
 		exit 1; }
-	@echo "Making the environment in $(VENV) (once; about 700 MB to download)"
+	@echo "Making the environment in $(VENV) (once; about 850 MB to download)"
 	$(PYTHON) -m venv --clear $(VENV)
 	@awk '/^uv==/ {found=1} found {print} found && !/\\$$/ {exit}' requirements.txt > $(VENV)/uv.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(VENV)/uv.txt

@@ -122,6 +122,7 @@ def test_a_checksum_that_the_server_announces_is_compared(web, tmp_path, algorit
 def test_a_malformed_checksum_of_the_server_is_no_reason_to_refuse(web, tmp_path):
     web.answers["/file"] = [Answer(BODY, headers={"Content-MD5": "not base64!"})]
     download(f"{web.address}/file", tmp_path / "file", sha256=None)
+    assert (tmp_path / "file").read_bytes() == BODY
 
 
 def test_a_gz_file_stays_packed_although_the_server_calls_that_an_encoding(web, tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
@@ -139,3 +140,11 @@ def luminance(color: str) -> float:
     channels = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["counted from 0", "indexed by epoch"])
+def test_the_kept_epoch_is_marked_on_the_validation_curve(first: int) -> None:
+    values = pd.Series([0.5, 0.7, 0.8, 0.9], index=range(first, first + 4))
+    (axes,) = figures.draw_curve(values, values, best_epoch=3, percent=True).axes
+    mark = next(line for line in axes.lines if str(line.get_label()).startswith("kept"))
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([3], [0.8])

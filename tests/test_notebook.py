@@ -1,6 +1,7 @@
 """The notebook, run whole as Jupyter runs it, and its first cells as Colab meets them."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_it_runs_from_top_to_bottom_and_shows_its_figures(tmp_path: Path, monkey
 def test_its_settings_are_the_pipelines_defaults() -> None:
     cell = next(source for source in read_cells() if "TRAIN = {" in source)
     settings: dict[str, dict] = {}
-    exec(cell, {"os": __import__("os")}, settings)
+    exec(cell, {"os": os}, settings)
     defaults = parameters.read_defaults(training.build(training.Place()))
     own = settings["INGEST"] | settings["TRAIN"]
     assert own == {name: value for name, value in defaults.items() if name != "source"}

@@ -73,7 +73,7 @@ def draw_curve(training: Sequence[float], validation: Sequence[float], *, best_e
         axes.plot(epochs, values, color=color, linewidth=2, marker=marker, markersize=5, label=name)
     axes.plot(
         best_epoch,
-        validation[best_epoch - 1],
+        list(validation)[best_epoch - 1],  # by position: a pandas series would be asked by its index
         marker="o",
         markersize=10,
         markerfacecolor="none",
