@@ -5,11 +5,11 @@ Vertex AI all read names, types and defaults from it. What each parameter means 
 Importing this module loads neither TensorFlow nor the library: compiling is instant and needs no ML stack.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kfp import dsl
-from kfp.dsl import graph_component, pipeline_task
+from kfp.dsl import base_component, graph_component, pipeline_task
 
 from components.evaluate import evaluate
 from components.ingest import ingest
@@ -23,14 +23,20 @@ STEPS = {"ingest": ingest, "train": train, "evaluate": evaluate, "visualize": vi
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pipeline is going to run, as far as its compiled form depends on it.
+    """Where a pipeline is going to run, as far as its compiled form depends on it (`pipelines/places.py`).
 
     Attributes:
         images: The reference to use for an image of `components/__init__.py`; an image that is not named stays
             as the component says.
+        equip: Called with a step's name and its task: asks for processors, memory, an accelerator, secrets.
+        trainer: Turns the train component into what runs there in its stead, with the same inputs and outputs.
+        config: What the platform takes for the pipeline as a whole.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
+    equip: Callable[[str, pipeline_task.PipelineTask], None] = lambda _step, _task: None
+    trainer: Callable[[base_component.BaseComponent], base_component.BaseComponent] = lambda component: component
+    config: dsl.PipelineConfig | None = None
 
 
 def build(place: Place) -> graph_component.GraphComponent:
@@ -58,8 +64,8 @@ def build(place: Place) -> graph_component.GraphComponent:
             seed=seed,
         )
         # A source can change behind its name, and a retraining with equal parameters must still look.
-        _place(data, place).set_caching_options(False)
-        training = train(
+        _place("ingest", data, place).set_caching_options(False)
+        training = place.trainer(train)(
             training_data=data.outputs["training_data"],
             validation_data=data.outputs["validation_data"],
             epochs=epochs,
@@ -71,9 +77,9 @@ def build(place: Place) -> graph_component.GraphComponent:
             seed=seed,
             require_gpu=require_gpu,
         )
-        _place(training, place)
+        _place("train", training, place)
         evaluation = evaluate(model=training.outputs["model"], test_data=data.outputs["test_data"])
-        _place(evaluation, place)
+        _place("evaluate", evaluation, place)
         drawing = visualize(
             model=training.outputs["model"],
             history=training.outputs["history"],
@@ -83,16 +89,18 @@ def build(place: Place) -> graph_component.GraphComponent:
             validation_data=data.outputs["validation_data"],
             test_data=data.outputs["test_data"],
         )
-        _place(drawing, place)
+        _place("visualize", drawing, place)
 
     # KFP takes the descriptions that its pages show from the docstring.
     mnist_training.__doc__ = _docstring()
-    return dsl.pipeline(name=NAME)(mnist_training)
+    return dsl.pipeline(name=NAME, pipeline_config=place.config)(mnist_training)
 
 
-def _place(task: pipeline_task.PipelineTask, place: Place) -> pipeline_task.PipelineTask:
+def _place(step: str, task: pipeline_task.PipelineTask, place: Place) -> pipeline_task.PipelineTask:
     image = task.container_spec.image
-    return task.set_container_image(place.images.get(image, image))
+    task.set_container_image(place.images.get(image, image))
+    place.equip(step, task)
+    return task
 
 
 def _docstring() -> str:

@@ -3,6 +3,7 @@
 Every message is one line for a person: what arrived, what was expected, what to do.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -59,7 +60,9 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except Exception as error:
             if path := os.environ.get(ERROR_FILE):
-                Path(path).write_text(json.dumps(_describe(error), indent=2), encoding="utf-8")
+                # Whatever hinders the telling must not hide what is told.
+                with contextlib.suppress(OSError):
+                    Path(path).write_text(json.dumps(_describe(error), indent=2), encoding="utf-8")
             raise
 
     return step

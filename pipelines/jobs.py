@@ -1,0 +1,86 @@
+"""From a profile and parameters to a job: checked, compiled for the platform, images by digest."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+from kfp import compiler
+from kfp.dsl import base_component
+
+from components.mnist.errors import SettingError
+from components.mnist.settings import Value
+from pipelines import images, parameters, places, training
+from pipelines.platforms import Job
+from pipelines.profiles import AnyProfile
+
+WORDS = ("mnist", "sample")
+
+
+def build_pipeline(profile: AnyProfile) -> base_component.BaseComponent:
+    """The pipeline as it is for a profile's platform, with the images of this commit.
+
+    Raises:
+        ImageError: No pushed images belong to this commit.
+    """
+    references = images.remote_references(images.ROOT / images.LOCK_FILE)
+    return training.build(places.place(profile, references))
+
+
+def build_job(profile: AnyProfile, given: Mapping[str, Value]) -> Job:
+    """What a platform is asked to run.
+
+    Args:
+        given: Parameters that differ from the pipeline's defaults.
+
+    Raises:
+        SettingError: A parameter is unknown, of another type, out of range, or leads nowhere from a remote place.
+        ImageError: No pushed images belong to this commit.
+    """
+    pipeline = build_pipeline(profile)
+    return Job(compile_documents(pipeline), check_remote(profile, given, parameters.read_defaults(pipeline)))
+
+
+def check_remote(profile: AnyProfile, given: Mapping[str, Value], defaults: Mapping[str, Value]) -> dict[str, Value]:
+    """Every parameter of a remote run, in its own type.
+
+    A profile with an accelerator requires it, unless told otherwise: a node without its driver would train on the CPU
+    and nobody would notice but who pays.
+
+    Raises:
+        SettingError: A parameter is unknown, of another type, out of range, or leads nowhere from a remote place.
+    """
+    pairs = [f"{name}={parameters.spell(value)}" for name, value in given.items()]
+    values = parameters.check_values(parameters.parse_pairs(pairs, defaults), dict(defaults))
+    _check_source(str(values["source"]).strip())
+    if profile.accelerator and "require_gpu" not in given:
+        values["require_gpu"] = True
+    return values
+
+
+def _check_source(source: str) -> None:
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
+    if source in WORDS:
+        return
+    if not scheme or scheme[1].lower() == "file":
+        raise SettingError(
+            f"source={source}: a path of this machine, which a remote run cannot see; expected mnist, sample, gs:// or "
+            "https://. Bring the data to a bucket: gcloud storage cp --recursive PATH gs://BUCKET/FOLDER"
+        )
+    parts = urlsplit(source)
+    if "@" in parts.netloc or parts.query:
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise SettingError(
+            f"source={address}: carries a password or signature, which the platform would keep and show to everyone "
+            "who sees the run. Bring the data to a bucket that the run's service account may read: gs://BUCKET/FOLDER"
+        )
+
+
+def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str, object], ...]:
+    """Compile to what the YAML file holds: the pipeline spec, and the platform spec behind it where there is one."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(file))
+        return tuple(yaml.safe_load_all(file.read_text(encoding="utf-8")))
