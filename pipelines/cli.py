@@ -2,25 +2,25 @@
 
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from kfp import compiler
 from kfp.dsl import base_component
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from components.mnist.errors import MnistError, OutputError, SettingError
 from components.mnist.settings import Value
-from pipelines import parameters, single, training
+from pipelines import configuration, jobs, parameters, remote_command, single, training
 from pipelines.display import Display, show_download
+from pipelines.remote_command import Profiles
 from pipelines.runs import Run, StepError
+from pipelines.screen import console, errors, refuse, show_figures, show_path
 from pipelines.targets import docker, local
 
 TARGETS = {"local": local.run, "docker": docker.run}
@@ -35,11 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The stream is named, since KFP's own output is redirected while steps run.
-console = Console(file=sys.stdout, highlight=False)
-errors = Console(stderr=True, highlight=False)
-
-On = Annotated[str, typer.Option("--on", help=f"Where: {', '.join(TARGETS)}.", metavar="PLACE")]
+On = Annotated[
+    str, typer.Option("--on", help=f"Where: {', '.join(TARGETS)}, or a profile of mnist.toml.", metavar="PLACE")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that steps print, and tracebacks.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
 Pairs = Annotated[
@@ -53,20 +51,32 @@ def run(
     on: On = "local",
     runs: Runs = Path("runs"),
     verbose: Verbose = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow a run on a platform to its end, or only submit it.")
+    ] = True,
+    profiles: Profiles = configuration.FILE,
 ) -> None:
-    """Run the whole pipeline and show what came out."""
-    pipeline = _pipeline(on)
-    defaults = parameters.read_defaults(pipeline)
+    """Run the whole pipeline and show what came out.
+
+    A run on a platform ends with exit code 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
+    """
+    defaults = parameters.read_defaults(training.build(training.Place()))
     given = parameters.parse_pairs(pairs or [], defaults)
     values = parameters.check_values(given, defaults)
+    if on not in TARGETS:
+        profile = configuration.read_profile(on, profiles)
+        remote_command.run(profile, {name: values[name] for name in given}, commit=_commit(), runs=runs, wait=wait)
+        return
+    pipeline = training.build(PLACES[on]())
     if "source" not in given:
         values["source"] = _available_source()
     new = Run(runs, title="")
     new.link_as_latest()
     _execute(new, pipeline, values, on=on, verbose=verbose)
-    _show_figures(new)
+    show_figures(new)
     if report := new.collect_report():
-        console.print(f"\nreport  [bold]{escape(str(report))}[/bold]", soft_wrap=True)
+        console.print()
+        show_path("report", report)
 
 
 @app.command()
@@ -83,9 +93,11 @@ def step(
     """Run one component alone on artifact folders, as in: evaluate model=FOLDER test_data=FOLDER."""
     if name not in training.STEPS:
         raise SettingError(f"{name}: no such step; expected one of {', '.join(training.STEPS)}.")
+    if on not in TARGETS:
+        raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(TARGETS)}.")
     component = training.STEPS[name]
     inputs = single.read_inputs(component)
-    defaults = parameters.read_defaults(_pipeline(on))
+    defaults = parameters.read_defaults(training.build(training.Place()))
     own = {parameter: defaults[parameter] for parameter in inputs.parameters}
     given = parameters.parse_pairs(pairs or [], [*own, *inputs.artifacts])
     folders = single.check_folders(given, inputs)
@@ -95,19 +107,25 @@ def step(
     for output in component.component_spec.outputs or {}:
         path = new.steps / name / output
         if path.exists():  # metrics that only a pipeline's page shows have no file
-            console.print(f"{output}  [bold]{escape(str(path))}[/bold]", soft_wrap=True)
+            show_path(output, path)
 
 
 @app.command("compile")
 def compile_pipeline(
     on: On = "local",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = None,
+    profiles: Profiles = configuration.FILE,
 ) -> None:
-    """Compile the pipeline to one YAML file for a place."""
+    """Compile the pipeline to one YAML file for a place, as its platform takes it."""
     file = output or Path(f"{training.NAME}-{on}.yaml")
     if file.suffix not in (".yaml", ".yml"):
         raise SettingError(f"--output {file}: expected a name that ends with .yaml.")
-    pipeline = _pipeline(on)
+    if on in TARGETS:
+        pipeline = training.build(PLACES[on]())
+    else:
+        profile = configuration.read_profile(on, profiles)
+        pipeline = jobs.build_pipeline(profile)
+        jobs.check_documents(profile, jobs.compile_documents(pipeline))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -118,13 +136,17 @@ def compile_pipeline(
     console.print(escape(str(file)), soft_wrap=True)
 
 
+app.command()(remote_command.follow)
+app.command()(remote_command.cancel)
+
+
 @app.command()
 def params() -> None:
     """List every parameter, its default, what it takes, and its meaning."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("parameter", "default", "takes", "meaning"):
         table.add_column(column, no_wrap=column in ("parameter", "default"))
-    for row in parameters.describe(parameters.read_defaults(_pipeline("local"))):
+    for row in parameters.describe(parameters.read_defaults(training.build(training.Place()))):
         table.add_row(*map(escape, row))
     console.print(table)
 
@@ -138,13 +160,7 @@ def main() -> None:
     try:
         app()
     except MnistError as error:
-        _refuse(str(error))
-
-
-def _pipeline(on: str) -> base_component.BaseComponent:
-    if on not in TARGETS:
-        raise SettingError(f"--on {on}: no such place; expected {', '.join(TARGETS)}.")
-    return training.build(PLACES[on]())
+        refuse(str(error))
 
 
 def _available_source() -> str:
@@ -177,7 +193,7 @@ def _execute(
         new.save(state="failed", failed_step=failure.step, error=failure.message)
         if verbose and failure.details:
             errors.print(escape(failure.details), soft_wrap=True)
-        _refuse(f"{failure.step}: {failure.message}", f"log: {failure.log}")
+        refuse(f"{failure.step}: {failure.message}", f"log: {failure.log}")
     except KeyboardInterrupt:
         new.save(state="interrupted")
         errors.print(f"Interrupted. What was done so far is in {escape(str(new.folder))}.", soft_wrap=True)
@@ -190,23 +206,6 @@ def _execute(
     console.print(f"[bold]done[/bold] in {total} s")
 
 
-def _show_figures(finished: Run) -> None:
-    """The answer first: how good the model is on data that training never saw."""
-    metrics = finished.read_json("evaluate", "metrics", "metrics.json")
-    figures = finished.read_json("train", "model", "model.json")["figures"]
-    interval = f"95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_row(
-        "test accuracy", f"[bold]{metrics['accuracy']:.2%}[/bold]", f"{metrics['count']:,} images; {interval}"
-    )
-    table.add_row(
-        "validation accuracy", f"{figures['validation_accuracy']:.2%}", f"best epoch {figures['best_epoch']:g}"
-    )
-    table.add_row("training accuracy", f"{figures['training_accuracy']:.2%}", "the same weights, unaugmented images")
-    console.print()
-    console.print(table)
-
-
 def _commit() -> str:
     """The commit that this code is of, `-dirty` behind it when it was changed; empty outside a git checkout."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
@@ -214,9 +213,3 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
-
-
-def _refuse(*lines: str) -> NoReturn:
-    for line in lines:
-        errors.print(f"[red]{escape(line)}[/red]" if line is lines[0] else escape(line), soft_wrap=True)
-    sys.exit(1)

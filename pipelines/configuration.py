@@ -65,14 +65,14 @@ def read_profile(name: str, file: Path) -> AnyProfile:
     """
     if not file.exists():
         raise SettingError(
-            f"--on {name}: profiles are read from {file}, which is not there. Start from the example: "
-            f"cp {EXAMPLE} {file}"
+            f"--on {name}: no such place; expected {', '.join(RESERVED)}, or a profile of {file}, which is not there. "
+            f"Start from the example: cp {EXAMPLE} {file}"
         )
     tables = _read(file)
     if name not in tables:
         nearest = difflib.get_close_matches(name, tables, 1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(tables) or 'none yet'}."
-        raise SettingError(f"--on {name}: no such profile in {file}; {hint}")
+        hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join([*RESERVED, *tables])}."
+        raise SettingError(f"--on {name}: no such place, and no such profile in {file}; {hint}")
     profile = _check(tables[name], name, file)
     _check_whole(profile, file)
     return profile

@@ -2,19 +2,22 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+from google.protobuf import json_format
 from kfp import compiler
 from kfp.dsl import base_component
+from kfp.kubernetes import kubernetes_executor_config_pb2
+from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
 from pipelines import images, parameters, places, training
 from pipelines.platforms import Job
-from pipelines.profiles import AnyProfile
+from pipelines.profiles import AnyProfile, VertexProfile
 
 WORDS = ("mnist", "sample")
 
@@ -84,3 +87,28 @@ def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str,
         file = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(file))
         return tuple(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+
+
+def check_documents(profile: AnyProfile, documents: Sequence[Mapping[str, object]]) -> None:
+    """Read a compiled pipeline as its platform will: by the pipeline spec's own schema, strictly.
+
+    Raises:
+        SettingError: The platform would not take it; says where it departs from the schema.
+    """
+    try:
+        json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+        for document in documents[1:]:
+            platform = json_format.ParseDict(document, pipeline_spec_pb2.PlatformSpec()).platforms["kubernetes"]
+            for executor in platform.deployment_spec.executors.values():
+                json_format.Parse(
+                    json_format.MessageToJson(executor), kubernetes_executor_config_pb2.KubernetesExecutorConfig()
+                )
+    except json_format.ParseError as error:
+        raise SettingError(
+            f"[{profile.name}] the compiled pipeline is not a pipeline spec ({error}). Do the versions of kfp and "
+            "kfp-kubernetes belong together? make install"
+        ) from error
+    if isinstance(profile, VertexProfile):
+        from pipelines.targets import vertex
+
+        vertex.build_request(profile, Job(tuple(documents), {}), name=training.NAME)

@@ -1,0 +1,140 @@
+"""Runs on Kubeflow and Vertex AI, as the command shows them: submitted, followed, cancelled."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from components.mnist.errors import DataError
+from components.mnist.settings import Value
+from pipelines import configuration, jobs, remote, training
+from pipelines.platforms import Platform, PlatformError, RunState, SignInError, State
+from pipelines.profiles import AnyProfile
+from pipelines.runs import Run
+from pipelines.screen import console, errors, refuse, show_figures, show_path
+
+CANCELLED = 3  # exit code
+INTERRUPTED = 128 + signal.SIGINT
+
+Profiles = Annotated[Path, typer.Option("--profiles", help="The file of the profiles.", metavar="FILE")]
+OnProfile = Annotated[str, typer.Option("--on", help="A profile of mnist.toml.", metavar="PROFILE")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
+RunId = Annotated[str, typer.Argument(help="As `mnist run` printed it.", metavar="RUN")]
+
+
+def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: Path, wait: bool) -> None:
+    """Submit a run, follow it, and end the command by its final state."""
+    job = jobs.build_job(profile, given)
+    platform = remote.connect(profile)
+    name = remote.new_name(training.NAME)
+    new = Run(runs, title="")
+    new.save(
+        pipeline=training.NAME, place=profile.name, name=name, parameters=job.parameters, commit=commit, state="new"
+    )
+    try:
+        run_id = platform.submit(job, name=name)
+    except KeyboardInterrupt:
+        new.save(state="unknown")
+        errors.print(f"Interrupted while submitting {name}: it may have been started. Look for it on the platform.")
+        raise typer.Exit(INTERRUPTED) from None
+    except PlatformError as error:
+        new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
+        raise
+    new.save(state="running", run_id=run_id, link=platform.link(run_id))
+    new.link_as_latest()
+    console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
+    console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+    if not wait:
+        console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
+        return
+    _follow_to_its_end(platform, profile, run_id, new)
+
+
+def follow(
+    run_id: RunId,
+    on: OnProfile,
+    runs: Runs = Path("runs"),
+    profiles: Profiles = configuration.FILE,
+) -> None:
+    """Follow a run of a profile to its end, and fetch its figures and report."""
+    profile = configuration.read_profile(on, profiles)
+    platform = remote.connect(profile)
+    with _left_running(profile, run_id):
+        platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
+    new = Run(runs, title="")
+    new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
+    new.link_as_latest()
+    _follow_to_its_end(platform, profile, run_id, new)
+
+
+def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Cancel a run of a profile."""
+    platform = remote.connect(configuration.read_profile(on, profiles))
+    platform.cancel(run_id)
+    console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
+
+
+def _follow_to_its_end(platform: Platform, profile: AnyProfile, run_id: str, record: Run) -> None:
+    with _left_running(profile, run_id):
+        ended = remote.follow(platform, run_id, _show_line)
+    record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
+    if ended.state is State.SUCCEEDED:
+        _show_results(platform, run_id, record)
+        return
+    reason = _find_reason(ended)
+    record.save(error=reason)
+    if ended.state is State.CANCELLED:
+        errors.print(f"[red]cancelled[/red]{escape(reason and f': {reason}')}", soft_wrap=True)
+        raise typer.Exit(CANCELLED)
+    refuse(f"{ended.state}: {reason}" if reason else f"{ended.state}", f"page: {platform.link(run_id)}")
+
+
+def _find_reason(ended: RunState) -> str:
+    """Why it did not succeed: the step's own words before the platform's."""
+    for task in ended.tasks:
+        if task.state is State.FAILED and task.message:
+            return f"{task.name}: {remote.explain(task.message)}"
+    failed = ", ".join(task.name for task in ended.tasks if task.state is State.FAILED)
+    return remote.explain(ended.message) or (f"in {failed}" if failed else "")
+
+
+def _show_results(platform: Platform, run_id: str, record: Run) -> None:
+    try:
+        fetched = remote.fetch(platform, run_id, record)
+    except (DataError, PlatformError) as error:
+        console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
+        return
+    if not fetched:
+        console.print("Its figures and report are on its page: this profile has no pipeline_root in a gs:// bucket.")
+        return
+    show_figures(record)
+    if report := record.collect_report():
+        console.print()
+        show_path("report", report)
+
+
+def _show_line(line: str) -> None:
+    console.print(f"[dim]{datetime.now(UTC).astimezone():%H:%M:%S}[/dim]  {escape(line)}", soft_wrap=True)
+
+
+@contextmanager
+def _left_running(profile: AnyProfile, run_id: str) -> Iterator[None]:
+    """Whatever ends the looking does not end the run: say so, and how to look again or cancel."""
+    again = f"mnist follow {run_id} --on {profile.name}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(
+            f"No longer following; the run goes on.\n  follow it again: {again}\n  cancel it:       mnist cancel "
+            f"{run_id} --on {profile.name}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    except SignInError as error:
+        raise SignInError(f"{error} The run goes on; afterwards: {again}") from error
