@@ -3,10 +3,17 @@ import datetime
 import gzip
 import hashlib
 import ipaddress
+import os
+import signal
 import socket
 import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import google_crc32c
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,10 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from components.mnist import downloads
 from components.mnist.downloads import Unreachable, download, public
 from components.mnist.errors import DataError
+from components.mnist.partials import open_partial
 from tests.conftest import Answer
+from tests.files_server import Fault, File, FilesServer, serve_files
 
 BODY = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(BODY).hexdigest()
+OTHER = bytes(reversed(BODY))
 
 
 @pytest.fixture(autouse=True)
@@ -105,17 +115,21 @@ def test_a_wrong_checksum_is_refused(web, tmp_path):
 
 
 def announcing(algorithm: str, content: bytes) -> dict[str, str]:
-    digest = base64.b64encode(hashlib.new(algorithm, content).digest()).decode()
-    return {"md5": {"x-goog-hash": f"crc32c=AAAAAA==,md5={digest}"}, "sha256": {"Repr-Digest": f"sha-256=:{digest}:"}}[
-        algorithm
-    ]
+    crc32c = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+    sha256 = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    return {
+        "md5": {"Content-MD5": md5},
+        "crc32c": {"x-goog-hash": f"crc32c={crc32c},md5={md5}"},
+        "sha256": {"Repr-Digest": f"sha-256=:{sha256}:"},
+    }[algorithm]
 
 
-@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+@pytest.mark.parametrize("algorithm", ["md5", "crc32c", "sha256"])
 def test_a_checksum_that_the_server_announces_is_compared(web, tmp_path, algorithm):
     web.answers["/good"] = [Answer(BODY, headers=announcing(algorithm, BODY))]
     web.answers["/bad"] = [Answer(BODY, headers=announcing(algorithm, b"something else"))]
-    assert f"what arrived has the {algorithm}" in str(refuse(f"{web.address}/bad", tmp_path))
+    assert f"what arrived has the {algorithm} " in str(refuse(f"{web.address}/bad", tmp_path))
     download(f"{web.address}/good", tmp_path / "file", sha256=None)
 
 
@@ -199,3 +213,248 @@ def test_what_was_there_stays_when_a_download_fails(web, tmp_path):
     with pytest.raises(Unreachable):
         download(f"{web.address}/missing", tmp_path / "file", sha256=None)
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_begun(web, tmp_path):
+    web.answers["/data.npz"] = [Answer(BODY, headers={"Content-Length": str(10**17)})]
+    with pytest.raises(DataError, match=r"data.npz: 100,000,000,000,000,000 bytes but .* left. Free some."):
+        download(f"{web.address}/data.npz", tmp_path / "file", sha256=None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def files() -> Iterator[FilesServer]:
+    """A server that has BODY at /file and gives parts of it."""
+    with serve_files() as server:
+        server.files["/file"] = File(BODY)
+        yield server
+
+
+def bring(files: FilesServer, folder: Path, *, sha256: str | None = None) -> bytes:
+    """Download /file; nothing else may be left in the folder."""
+    download(f"{files.address}/file", folder / "file", sha256=sha256)
+    assert [entry.name for entry in folder.iterdir()] == ["file"]
+    return (folder / "file").read_bytes()
+
+
+def interrupt(files: FilesServer, folder: Path, *, query: str = "") -> list[str]:
+    """Break a download of /file off after 6,000 bytes, as Ctrl-C does; returns what is left."""
+
+    def show(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    files.faults = [Fault(cut_after=6000)]
+    with pytest.raises(KeyboardInterrupt):
+        download(f"{files.address}/file{query}", folder / "file", sha256=None, show=show)
+    files.sent_bytes = 0
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_what_was_cut_is_gone_on_with_where_it_ended(files, tmp_path):
+    files.faults = [Fault(cut_after=4000)]
+    assert bring(files, tmp_path, sha256=SHA256) == BODY
+    assert files.sent_bytes == len(BODY)
+    assert files.statuses == [200, 206]
+
+
+def test_a_connection_may_break_any_number_of_times_as_long_as_something_comes(files, tmp_path):
+    files.faults = [Fault(cut_after=1000)] * 9
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY)
+
+
+def test_a_server_may_give_less_than_was_asked_for(files, tmp_path):
+    files.faults = [Fault(cut_after=1000), Fault(range_bytes=3000), Fault(range_bytes=1)]
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY)
+
+
+def test_silence_half_way_loses_one_chunk_at_most(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "CHUNK_BYTES", 1000)
+    files.faults = [Fault(cut_after=4500, silence_seconds=1)]
+    assert bring(files, tmp_path) == BODY
+    assert files.statuses == [200, 206]
+    assert files.sent_bytes <= len(BODY) + 1000
+
+
+def test_passing_troubles_after_a_break_lose_nothing(files, tmp_path):
+    files.faults = [Fault(cut_after=1000), Fault(status=503), Fault(cut_after=0), Fault(status=429)]
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (File(BODY), File(OTHER)),
+        (File(BODY), File(OTHER[:5000])),
+        (File(BODY, etag="", changed=1e9), File(OTHER, etag="", changed=1.1e9)),
+        (File(BODY, minds_if_range=False), File(OTHER, minds_if_range=False)),
+        (File(BODY, minds_if_range=False), File(OTHER[:3000], minds_if_range=False)),
+        (File(BODY), File(OTHER, has_ranges=False)),
+        (File(BODY, has_ranges=False), File(BODY, has_ranges=False)),
+        (File(BODY, etag='W/"1"'), File(OTHER, etag='W/"1"')),
+        (File(BODY, etag=""), File(OTHER, etag="")),
+        (File(BODY, etag="", changed=time.time()), File(OTHER, etag="", changed=time.time())),
+    ],
+    ids=[
+        "another-file",
+        "a-shorter-file",
+        "another-time",
+        "another-file-whatever-was-asked",
+        "416",
+        "no-parts-any-more",
+        "no-parts",
+        "weak-etag",
+        "no-validator",
+        "changed-just-now",
+    ],
+)
+def test_what_is_not_known_to_be_the_same_file_is_begun_anew(files, tmp_path, before, after):
+    files.files["/file"] = before
+    files.faults = [Fault(cut_after=4000, then=after)]
+    assert bring(files, tmp_path) == after.body
+    assert files.statuses[-1] == 200
+
+
+def test_the_time_of_change_is_enough_to_go_on(files, tmp_path):
+    files.files["/file"] = File(BODY, etag="", changed=1e9)
+    files.faults = [Fault(cut_after=4000)]
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY)
+
+
+@pytest.mark.parametrize("shift", [-1, 1, 2000])
+def test_another_part_than_the_one_asked_for_is_not_taken(files, tmp_path, shift):
+    files.faults = [Fault(cut_after=4000), Fault(range_shift=shift)]
+    assert bring(files, tmp_path) == BODY
+    assert files.statuses == [200, 206, 200]
+
+
+@pytest.mark.parametrize("known", ["caller", "server"])
+def test_the_checksum_is_that_of_the_whole_file_and_a_wrong_piece_makes_it_begin_anew(files, tmp_path, known):
+    headers = announcing("sha256", OTHER) if known == "server" else {}
+    same = {"etag": '"not-changed-it-says"', "headers": headers}
+    files.files["/file"] = File(BODY, **same)
+    files.faults = [Fault(cut_after=4000, then=File(OTHER, **same))]
+    sha256 = hashlib.sha256(OTHER).hexdigest() if known == "caller" else None
+    assert bring(files, tmp_path, sha256=sha256) == OTHER
+    assert files.statuses == [200, 206, 200]
+
+
+def test_a_wrong_file_in_pieces_is_refused_once_it_came_in_one(files, tmp_path):
+    files.faults = [Fault(cut_after=4000)]
+    assert f"has the sha256 {SHA256}; expected abab" in str(refuse(f"{files.address}/file", tmp_path, sha256="ab" * 32))
+    assert files.statuses == [200, 206, 200]
+
+
+def test_a_checksum_that_only_the_first_answer_told_is_compared_in_the_end(files, tmp_path):
+    files.files["/file"] = File(BODY, headers=announcing("md5", OTHER))
+    files.faults = [Fault(cut_after=4000, then=File(BODY))]
+    assert bring(files, tmp_path) == BODY
+    assert files.statuses == [200, 206, 200]
+
+
+def test_an_interrupted_download_is_gone_on_with_by_the_next(files, tmp_path):
+    assert interrupt(files, tmp_path) == [".file.part", ".file.part.json"]
+    shown: list[tuple[int, int | None]] = []
+    download(
+        f"{files.address}/file",
+        tmp_path / "file",
+        sha256=SHA256,
+        show=lambda done, total: shown.append((done, total)),
+    )
+    assert shown[-1] == (len(BODY), len(BODY))
+    assert shown[0][0] > 6000
+    assert files.sent_bytes == len(BODY) - 6000
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_killed_download_is_gone_on_with_by_the_next(files, tmp_path):
+    files.faults = [Fault(cut_after=6000), *[Fault(status=503)] * 1000]
+    work = (
+        "import sys; from pathlib import Path; from components.mnist.downloads import download; "
+        "download(sys.argv[1], Path(sys.argv[2]), sha256=None)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", work, f"{files.address}/file", str(tmp_path / "file")])
+    while len(files.statuses) < 2:
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    files.faults, files.sent_bytes = [], 0
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY) - 6000
+
+
+def test_what_lasting_troubles_left_is_gone_on_with(files, tmp_path):
+    files.faults = [Fault(cut_after=6000), *[Fault(cut_after=0)] * 4]
+    with pytest.raises(Unreachable, match=r"cannot be had \(the connection broke\), tried 4 times"):
+        download(f"{files.address}/file", tmp_path / "file", sha256=None)
+    files.sent_bytes = 0
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY) - 6000
+
+
+def test_what_another_address_left_is_not_gone_on_with(files, tmp_path):
+    files.files["/other"] = File(OTHER, etag='"same"')
+    files.files["/file"] = File(BODY, etag='"same"')
+    interrupt(files, tmp_path)
+    download(f"{files.address}/other", tmp_path / "file", sha256=None)
+    assert (tmp_path / "file").read_bytes() == OTHER
+    assert files.sent_bytes == len(OTHER)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_left_of_a_file_that_changed_is_not_gone_on_with(files, tmp_path):
+    interrupt(files, tmp_path)
+    files.files["/file"] = File(OTHER)
+    assert bring(files, tmp_path) == OTHER
+
+
+def test_nothing_stays_of_what_could_not_be_gone_on_with(files, tmp_path):
+    files.files["/file"] = File(BODY, etag="")
+    assert interrupt(files, tmp_path) == []
+
+
+def test_what_was_left_goes_when_the_file_is_gone(files, tmp_path):
+    interrupt(files, tmp_path)
+    del files.files["/file"]
+    assert refuse(f"{files.address}/file", tmp_path).status == 404
+
+
+def test_a_file_that_was_all_there_is_asked_for_its_last_byte_only(files, tmp_path):
+    interrupt(files, tmp_path)
+    (tmp_path / ".file.part").write_bytes(BODY)
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == 1
+
+
+@pytest.mark.parametrize("note", [None, b"", b'{"address": "', b"[]", b'{"address": 1}'])
+def test_what_is_left_without_a_note_of_what_it_is_counts_for_nothing(files, tmp_path, note):
+    interrupt(files, tmp_path)
+    (tmp_path / ".file.part.json").unlink()
+    if note is not None:
+        (tmp_path / ".file.part.json").write_bytes(note)
+    assert bring(files, tmp_path) == BODY
+    assert files.sent_bytes == len(BODY)
+
+
+def test_the_note_holds_no_secret_of_the_address(files, tmp_path):
+    interrupt(files, tmp_path, query="?signature=secret")
+    assert "secret" not in (tmp_path / ".file.part.json").read_text()
+
+
+def test_two_downloads_to_one_place_do_not_disturb_each_other(files, tmp_path):
+    with open_partial(tmp_path / "file", "another") as partial:
+        partial.write(b"from the other")
+        download(f"{files.address}/file", tmp_path / "file", sha256=SHA256)
+        assert (tmp_path / "file").read_bytes() == BODY
+    assert (tmp_path / "file").read_bytes() == b"from the other"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_packed_answer_that_breaks_is_unpacked_from_its_beginning(files, tmp_path):
+    files.files["/file"] = File(gzip.compress(os.urandom(5000) + BODY), headers={"Content-Encoding": "gzip"})
+    files.faults = [Fault(cut_after=4000)]
+    assert bring(files, tmp_path)[5000:] == BODY
+    assert files.statuses == [200, 200]

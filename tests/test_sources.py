@@ -1,5 +1,7 @@
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +78,31 @@ def test_mnist_goes_to_a_temporary_file_where_the_folder_cannot_be_written(mnist
     path = fetch_mnist()
     assert path.read_bytes() == mnist
     assert not path.is_relative_to(tmp_path)
-    path.unlink()
-    path.parent.rmdir()
+
+
+def test_a_temporary_mnist_goes_when_the_process_ends(mnist, tmp_path, monkeypatch):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    work = "from components.mnist.sources import fetch_mnist; print(fetch_mnist().is_file())"
+    child = subprocess.run([sys.executable, "-c", work], check=True, capture_output=True, text=True)
+    assert child.stdout.strip() == "True"
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_an_interrupted_download_of_mnist_is_gone_on_with(mnist, web, monkeypatch):
+    web.answers["/mnist.npz"] = [Answer(mnist, headers={"ETag": '"1"'}, cut_after=9000)]
+
+    def stop(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch_mnist(stop)
+    assert Path("data/.mnist.npz.part").read_bytes() == mnist[:9000]
+    part = {"ETag": '"1"', "Content-Range": f"bytes 9000-{len(mnist) - 1}/{len(mnist)}"}
+    web.answers["/mnist.npz"] = [Answer(mnist[9000:], 206, part)]
+    assert fetch_mnist().read_bytes() == mnist
+    assert [entry.name for entry in Path("data").iterdir()] == ["mnist.npz"]
 
 
 def test_mnist_that_cannot_be_reached_says_so(web, monkeypatch):

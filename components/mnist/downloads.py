@@ -1,12 +1,7 @@
 """Files from https:// addresses: whole and checked in place, or not there at all."""
 
-import base64
-import hashlib
 import ipaddress
-import re
 import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,34 +10,25 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, NewConnectionError, ProxyError
-from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from components.mnist.arrays import describe
+from components.mnist.causes import find_cause
+from components.mnist.checksums import Sum, announced_sums, find_difference
 from components.mnist.errors import DataError
+from components.mnist.partials import Partial, open_partial
 from components.mnist.progress import Progress
+from components.mnist.versions import continues, find_version, read_length
 
 TRIES = 4
 BACKOFF_SECONDS = 0.3  # doubled with each try
 LONGEST_WAIT_SECONDS = 30  # that a server may ask for
 CONNECT_SECONDS = 5
 SILENCE_SECONDS = 30
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**16  # what silence within a chunk loses
 PASSING = (429, 500, 502, 503, 504)  # states that another try may change
 NOT_THERE = (404, 410)
-BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 
 # Told the bytes done and the bytes in all, None where nobody knows.
 Show = Callable[[int, int | None], None]
-
-CAUSES: tuple[tuple[type[BaseException], str], ...] = (
-    (socket.gaierror, "the host's name is not known"),
-    (ConnectTimeoutError, f"no connection within {CONNECT_SECONDS} seconds"),
-    (IncompleteRead, "the connection broke"),
-    (ProxyError, "the proxy does not let it through"),
-    (TimeoutError, "no answer for too long"),
-    (HTTPTimeoutError, "no answer for too long"),
-)
 
 
 class Unreachable(DataError):  # noqa: N818  (what it is called where it is caught)
@@ -89,7 +75,9 @@ def _is_here(host: str) -> bool:
 def download(address: str, target: Path, *, sha256: str | None, show: Show | None = None) -> None:
     """Fetch one file; `target` appears only when all of it has arrived and every known checksum agrees.
 
-    Broken connections, silence and passing troubles of the server are tried again, each time after a longer wait.
+    Broken connections, silence and passing troubles of the server are tried again, each time after a longer wait, and
+    start where the last try ended if the server lets them. What a failed or interrupted download leaves beside the
+    target, a later one goes on with; it leaves nothing of what could not be gone on with.
 
     Args:
         sha256: Expected, in hexadecimal; None to trust only what the server tells.
@@ -100,38 +88,88 @@ def download(address: str, target: Path, *, sha256: str | None, show: Show | Non
         DataError: The address is not one that is read, or the disk is too small.
     """
     check_address(address)
-    partial = Path(tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")[1])
-    try:
-        _fetch(address, partial, sha256, show)
-        partial.chmod(0o644)  # a temporary file is nobody else's to read
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with open_partial(target, address) as partial, _new_session() as session:
+        sums = _receive_all(session, address, partial, show)
+        difference = _find_difference(partial, sha256, sums)
+        if difference and partial.is_pieced:
+            # The server may have changed the file without telling: it has to come in one piece.
+            partial.clear()
+            difference = _find_difference(partial, sha256, _receive_all(session, address, partial, show))
+        if difference:
+            partial.clear()
+            raise Unreachable(
+                f"{public(address)}: what arrived has {difference}. "
+                "It was altered on the way or is another file: nothing was kept. Try again or check the address."
+            )
 
 
-def _fetch(address: str, partial: Path, sha256: str | None, show: Show | None) -> None:
+def _find_difference(partial: Partial, sha256: str | None, sums: tuple[Sum, ...]) -> str | None:
+    return find_difference(partial.path, [("sha256", sha256)] if sha256 else []) or find_difference(partial.path, sums)
+
+
+def _receive_all(session: requests.Session, address: str, partial: Partial, show: Show | None) -> tuple[Sum, ...]:
+    """Bring the rest of a file; returns the sums that the server announced for all of it."""
+    attempt, furthest = 1, partial.size
+    while True:
+        try:
+            if (sums := _receive(session, address, partial, show)) is not None:
+                return sums
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            attempt = 1 if partial.version and partial.size > furthest else attempt + 1
+            furthest = max(furthest, partial.size)
+            # What went wrong before data came, the session has tried again by itself.
+            if isinstance(error, requests.RequestException) or attempt > TRIES:
+                raise Unreachable(
+                    f"{public(address)}: cannot be had ({find_cause(error)}), tried {TRIES} times. Check the address "
+                    "and the network, or bring the file here by other means and give its path."
+                ) from error
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+
+
+def _receive(session: requests.Session, address: str, partial: Partial, show: Show | None) -> tuple[Sum, ...] | None:
+    """Take what one answer brings; None when that is not yet all of the file."""
     name = public(address)
-    with _new_session() as session:
-        for attempt in range(1, TRIES + 1):
-            try:
-                return _try(session, address, partial, sha256, show)
-            except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                # What went wrong before data came, the session has tried again by itself.
-                if isinstance(error, requests.RequestException) or attempt == TRIES:
-                    raise Unreachable(
-                        f"{name}: cannot be had ({_find_cause(error)}), tried {TRIES} times. Check the address and the "
-                        "network, or bring the file here by other means and give its path."
-                    ) from error
-                time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    return None
-
-
-def _try(session: requests.Session, address: str, partial: Path, sha256: str | None, show: Show | None) -> None:
-    name = public(address)
-    with session.get(address, stream=True, timeout=(CONNECT_SECONDS, SILENCE_SECONDS)) as response:
+    with _ask(session, address, partial) as response:
+        if response.status_code in NOT_THERE:
+            partial.clear()
         _check_response(name, response)
-        _save(name, response, partial, show)
-        _check_sums(name, response, partial, sha256)
+        sums = _start(response, partial)
+        length = read_length(response)
+        _check_space(name, partial.path.parent, length or 0)
+        # What is unpacked on its way has nobody counted.
+        total = partial.size + length if length is not None and not _is_packed(response) else None
+        show = show or tell_listener(name, total)
+        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=_is_packed(response)):
+            partial.write(chunk)
+            show(partial.size, total)
+    return None if partial.version and partial.size < partial.version.total else sums
+
+
+def _start(response: requests.Response, partial: Partial) -> tuple[Sum, ...]:
+    """Make ready for the bytes of an answer; returns the sums that the server announced for the whole file."""
+    is_rest = response.status_code == 206
+    sums = () if "Content-Encoding" in response.headers else announced_sums(response.headers, whole=not is_rest)
+    if is_rest and partial.version:
+        partial.is_pieced = True
+        return partial.version.sums + sums
+    partial.begin(None if _is_packed(response) else find_version(response, sums))
+    return sums
+
+
+def _ask(session: requests.Session, address: str, partial: Partial) -> requests.Response:
+    """Ask for what is missing, or for everything where the server does not go on where the file ends."""
+    timeout = (CONNECT_SECONDS, SILENCE_SECONDS)
+    if partial.version and partial.size:
+        # Of a file that is all here the last byte is fetched again: the server tells whether it is still the same.
+        partial.shorten(min(partial.size, partial.version.total - 1))
+        headers = {"Range": f"bytes={partial.size}-", "If-Range": partial.version.validator}
+        response = session.get(address, stream=True, timeout=timeout, headers=headers)
+        # 200 brings everything, and so does whatever is refused: it says why.
+        if response.status_code not in (206, 416) or continues(response, partial.version, partial.size):
+            return response
+        response.close()
+    partial.clear()
+    return session.get(address, stream=True, timeout=timeout)
 
 
 class _Session(requests.Session):
@@ -168,7 +206,7 @@ def _check_response(name: str, response: requests.Response) -> None:
         )
     if code in NOT_THERE:
         raise Unreachable(f"{name}: not found there ({answer}). Check the address for typing errors.", status=code)
-    if code != 200:
+    if code != 200 and not (code == 206 and "Range" in response.request.headers):
         tried = f", tried {TRIES} times" if code in PASSING else ""
         raise Unreachable(f"{name}: the server answered {answer}{tried}; expected the file. Try later.", status=code)
     if "html" in response.headers.get("Content-Type", ""):
@@ -179,22 +217,21 @@ def _check_response(name: str, response: requests.Response) -> None:
         )
 
 
-def _save(name: str, response: requests.Response, partial: Path, show: Show | None) -> None:
-    total = int(response.headers["Content-Length"]) if response.headers.get("Content-Length", "").isdigit() else None
-    if total is not None and total > (free := shutil.disk_usage(partial.parent).free):
-        raise DataError(f"{name}: {total:,} bytes but {partial.parent} has {free:,} left. Free some.")
-    show = show or _tell_listener(name, total)
-    done = 0
-    # A server that says "Content-Encoding: gzip" of a .gz file means the file itself, which is wanted packed.
-    unpack = not urlsplit(response.url).path.endswith(".gz")
-    with partial.open("wb") as file:
-        for chunk in response.raw.stream(CHUNK_BYTES, decode_content=unpack):
-            file.write(chunk)
-            done += len(chunk)
-            show(done, total)
+def _is_packed(response: requests.Response) -> bool:
+    """Whether what comes is to be unpacked on its way.
+
+    A server that says "Content-Encoding: gzip" of a .gz file means the file itself, which is wanted packed.
+    """
+    return "Content-Encoding" in response.headers and not urlsplit(response.url).path.endswith(".gz")
 
 
-def _tell_listener(name: str, total: int | None) -> Show:
+def _check_space(name: str, folder: Path, missing: int) -> None:
+    if missing > (free := shutil.disk_usage(folder).free):
+        raise DataError(f"{name}: {missing:,} bytes but {folder} has {free:,} left. Free some.")
+
+
+def tell_listener(name: str, total: int | None) -> Show:
+    """Tell whoever listens to a step how far a download is."""
     progress = Progress(total, unit="bytes")
 
     def show(done: int, total: int | None) -> None:
@@ -202,41 +239,3 @@ def _tell_listener(name: str, total: int | None) -> Show:
         progress.update(done, f"downloading {name.rpartition('/')[2]}, {amount} MB")
 
     return show
-
-
-def _check_sums(name: str, response: requests.Response, partial: Path, sha256: str | None) -> None:
-    """Compare the file with every checksum that is known: the caller's, and those that the server sent."""
-    expected = [("sha256", bytes.fromhex(sha256))] if sha256 else []
-    if "Content-Encoding" not in response.headers:
-        expected += _announced_sums(response)
-    for algorithm, value in expected:
-        with partial.open("rb") as file:
-            arrived = hashlib.file_digest(file, algorithm).digest()
-        if arrived != value:
-            raise Unreachable(
-                f"{name}: what arrived has the {algorithm} {arrived.hex()}; expected {value.hex()}. "
-                "It was altered on the way or is another file: nothing was kept. Try again or check the address."
-            )
-
-
-def _announced_sums(response: requests.Response) -> list[tuple[str, bytes]]:
-    """Checksums among the headers: Content-MD5, Google's x-goog-hash, Repr-Digest (RFC 9530)."""
-    headers = response.headers
-    texts = [("md5", text) for text in (headers.get("Content-MD5"),) if text]
-    texts += [("md5", text) for text in re.findall(r"md5=([\w+/=]+)", headers.get("x-goog-hash", ""))]
-    texts += [("sha256", text) for text in re.findall(r"sha-256=:([\w+/=]+):", headers.get("Repr-Digest", ""))]
-    return [(algorithm, base64.b64decode(text)) for algorithm, text in texts if BASE64.fullmatch(text)]
-
-
-def _find_cause(error: BaseException) -> str:
-    """What a chain of wrapped exceptions comes down to, in few words."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        reason = getattr(link, "reason", None) or next((arg for arg in link.args if isinstance(arg, Exception)), None)
-        link = reason if isinstance(reason, BaseException) else link.__cause__ or link.__context__
-    for kind, words in CAUSES:
-        if any(isinstance(link, kind) and not isinstance(link, NewConnectionError) for link in chain):
-            return words
-    return describe(chain[-1])

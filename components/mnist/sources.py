@@ -1,8 +1,11 @@
 """From the parameter `source` to a file or folder on this machine."""
 
+import atexit
+import contextlib
 import difflib
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +84,7 @@ def fetch_mnist(show: Show | None = None) -> Path:
     """Find MNIST at `data/mnist.npz`, or download it to there.
 
     MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file goes to a temporary
-    one. MNIST_URL names another address, MNIST_SHA256 what is expected from it.
+    one, for this process only. MNIST_URL names another address, MNIST_SHA256 what is expected from it.
 
     Args:
         show: Called with the bytes done and in all while it downloads; None to tell whoever listens to a step.
@@ -102,15 +105,23 @@ def fetch_mnist(show: Show | None = None) -> Path:
         return path
     is_new = not folder.exists()
     if not _is_writable(folder):
-        path = Path(tempfile.mkdtemp(prefix="mnist-")) / "mnist.npz"
+        path = _new_temporary_folder() / "mnist.npz"
     address = os.environ.get("MNIST_URL") or MNIST_URL
     try:
         download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, show=show)
     except BaseException:
-        if is_new or path.parent != folder:
-            path.parent.rmdir()
+        if is_new:
+            with contextlib.suppress(OSError):  # what has arrived stays, for the next try to go on with
+                folder.rmdir()
         raise
     return path
+
+
+def _new_temporary_folder() -> Path:
+    """A folder that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="mnist-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _is_writable(folder: Path) -> bool:

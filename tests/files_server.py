@@ -1,0 +1,135 @@
+"""A web server with files, ranges and validators as RFC 9110 has them, and with faults on demand."""
+
+import contextlib
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class File:
+    """One version of a file.
+
+    Attributes:
+        etag: "" for none, "auto" for a strong one of the content.
+        changed: Seconds since 1970 at which it was changed; None to tell nothing of it.
+        has_ranges: Whether the server gives parts of it.
+        minds_if_range: False for a server that gives parts of whatever it has now.
+    """
+
+    body: bytes
+    etag: str = "auto"
+    changed: float | None = None
+    has_ranges: bool = True
+    minds_if_range: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def validators(self) -> dict[str, str]:
+        """The headers by which its versions are told apart."""
+        etag = f'"{hashlib.sha256(self.body).hexdigest()[:16]}"' if self.etag == "auto" else self.etag
+        found = {"ETag": etag} if etag else {}
+        return found if self.changed is None else {**found, "Last-Modified": formatdate(self.changed, usegmt=True)}
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one answer.
+
+    Attributes:
+        cut_after: Bytes of the body after which the connection breaks.
+        silence_seconds: Before it breaks.
+        status: Instead of the file.
+        range_shift: By how much the part that is sent lies beside the one that was asked for.
+        range_bytes: At most as many are sent of a part.
+        then: The file that is there from now on, when the answer has been given.
+    """
+
+    cut_after: int | None = None
+    silence_seconds: float = 0.0
+    status: int | None = None
+    range_shift: int = 0
+    range_bytes: int | None = None
+    then: File | None = None
+
+
+class FilesServer:
+    """Serves `files` by path; each answer takes one of `faults`; counts the bytes of files that went out."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File] = {}
+        self.faults: list[Fault] = []
+        self.statuses: list[int] = []
+        self.sent_bytes = 0
+        shelf = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                shelf.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        fault = self.faults.pop(0) if self.faults else Fault()
+        path = handler.path.partition("?")[0]
+        file = self.files.get(path)
+        if fault.status or not file:
+            self._send(handler, fault.status or 404, {}, b"", fault)
+            return
+        status, headers, body = self._select(file, handler.headers.get("Range"), handler.headers.get("If-Range"), fault)
+        self._send(handler, status, headers, body, fault)
+        if fault.then:
+            self.files[path] = fault.then
+
+    @staticmethod
+    def _select(
+        file: File, asked: str | None, condition: str | None, fault: Fault
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body: the part that was asked for, or everything."""
+        validators = file.validators()
+        headers = {**validators, **file.headers, "Accept-Ranges": "bytes" if file.has_ranges else "none"}
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
+        is_same = condition is None or not file.minds_if_range or condition in validators.values()
+        if not found or not file.has_ranges or not is_same:
+            return 200, headers, file.body
+        total = len(file.body)
+        start = int(found[1]) + fault.range_shift
+        if start >= total:
+            return 416, {"Content-Range": f"bytes */{total}"}, b""
+        part = file.body[start : int(found[2]) + 1 if found[2] else None][: fault.range_bytes]
+        return 206, {**headers, "Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"}, part
+
+    def _send(
+        self, handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes, fault: Fault
+    ) -> None:
+        self.statuses.append(status)
+        handler.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        with contextlib.suppress(ConnectionError):  # of a client that did not wait
+            self.sent_bytes += len(body[: fault.cut_after])
+            handler.wfile.write(body[: fault.cut_after])
+        time.sleep(fault.silence_seconds)
+
+
+@contextlib.contextmanager
+def serve_files() -> Iterator[FilesServer]:
+    """A running server without any file."""
+    server = FilesServer()
+    try:
+        yield server
+    finally:
+        server.server.shutdown()
+        server.server.server_close()
