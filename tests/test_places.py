@@ -1,9 +1,12 @@
 """The pipeline compiled for each platform: what it asks for, in that platform's own names."""
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 
 from components import STEPS_IMAGE, TRAINER_IMAGE
 from pipelines import jobs, places, training
@@ -261,3 +264,25 @@ def test_what_vertex_is_asked_for_is_the_real_request() -> None:
     assert request.parent == "projects/my-project/locations/europe-west4"
     assert request.pipeline_job.runtime_config.gcs_output_directory == "gs://bucket/root"
     assert dict(request.pipeline_job.runtime_config.parameter_values) == {"epochs": 3.0, "source": "sample"}
+
+
+def test_the_custom_job_that_vertex_starts_is_a_valid_one() -> None:
+    """Its launcher fills this template in and sends it: do the same, and read it as Vertex AI's own message."""
+    from google.cloud.aiplatform_v1.types import CustomJob
+
+    documents = compile_for(vertex(spot=True, accelerator="NVIDIA_L4", labels={"team": "vision"}))
+    parameters = documents[0]["components"]["comp-train"]["inputDefinitions"]["parameters"]
+    arguments = container(documents, "train")["args"]
+    template = arguments[arguments.index("--payload") + 1]
+
+    def fill(match: re.Match[str]) -> str:
+        value = parameters[match[1]].get("defaultValue")  # an optional one that is not given is null
+        return value if isinstance(value, str) else json.dumps(value)
+
+    filled = re.sub(r"\{\{\$\.inputs\.parameters\['(\w+)'\]\}\}", fill, template)
+    job = CustomJob(json_format.ParseDict(json.loads(filled), CustomJob.pb(CustomJob())))
+    [pool] = job.job_spec.worker_pool_specs
+    assert pool.machine_spec.accelerator_type.name == "NVIDIA_L4"
+    assert pool.container_spec.image_uri == REFERENCES[TRAINER_GPU_IMAGE]
+    assert job.job_spec.scheduling.strategy.name == "SPOT"
+    assert dict(job.labels) == {"team": "vision"}
