@@ -109,6 +109,6 @@ def check_documents(profile: AnyProfile, documents: Sequence[Mapping[str, object
             "kfp-kubernetes belong together? make install"
         ) from error
     if isinstance(profile, VertexProfile):
-        from pipelines.targets import vertex
+        from pipelines.targets import vertex_requests
 
-        vertex.build_request(profile, Job(tuple(documents), {}), name=training.NAME)
+        vertex_requests.build_request(profile, Job(tuple(documents), {}), training.NAME)
