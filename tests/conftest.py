@@ -15,6 +15,7 @@ import pytest
 import components
 from components.mnist.datasets import write_dataset
 from components.mnist.sources import SAMPLE
+from tests.storage_server import StorageServer, run_emulator, serve_storage
 
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
@@ -92,6 +93,22 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     yield web
     web.server.shutdown()
     web.server.server_close()
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[int]:
+    """The port of a running emulator of Google Cloud Storage."""
+    with run_emulator() as port:
+        yield port
+
+
+@pytest.fixture
+def storage_server(emulator: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorageServer]:
+    """A storage server for whoever asks for gs:// from here; remove the buckets that you make."""
+    with serve_storage(emulator) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+        monkeypatch.setenv("NO_PROXY", "*")
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,102 +1,197 @@
-"""Files from gs:// addresses: one object, or everything usable below a prefix."""
+"""What lies at gs:// addresses: listed, brought here, and who may do what with it.
 
+How objects become files stands in `transfers.py`; this is about addresses, credentials and what errors mean.
+"""
+
+import contextlib
 import os
 import re
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from components.mnist import transfers
 from components.mnist.arrays import describe
-from components.mnist.downloads import Unreachable
+from components.mnist.causes import find_cause
+from components.mnist.downloads import Show, Unreachable, tell_listener
 from components.mnist.errors import DataError
 from components.mnist.idx import IDX_NAME
 from components.mnist.pictures import SUFFIXES
-from components.mnist.progress import Progress, say
+from components.mnist.progress import say
 
 if TYPE_CHECKING:
     import google.cloud.storage as storage
 
-THREADS = 16  # small objects are a matter of waiting
-GIVE_UP_SECONDS = 30
-REQUEST_SECONDS = 15
-SIGN_IN = "Sign in with `gcloud auth application-default login`, or ask its owner for the role Storage Object Viewer."
+ADDRESS = re.compile(r"[gG][sS]://([a-z0-9][a-z0-9._-]*[a-z0-9])/*(.*?)/*", re.DOTALL)
+SIGN_IN = "Sign in with `gcloud auth application-default login`"
+LONGEST_WORDS = 200  # of what the library says
 
 
 def fetch(address: str, workspace: Path) -> Path:
-    """Bring an object, or what is usable below a prefix, to the workspace; the library compares the checksums.
+    """Bring an object, or what is usable below a prefix, to the workspace.
 
     Raises:
-        Unreachable: No credentials, no network, no permission, a damaged transfer.
-        DataError: Nothing is there, or nothing usable.
+        Unreachable: No credentials, no network, no permission, a damaged transfer, nothing there.
+        DataError: Nothing usable, or it does not fit on the disk.
     """
-    match = re.fullmatch(r"gs://([^/]+)/*(.*?)/*", address, re.IGNORECASE)
+    bucket, path = _split(address)
+    with _explained(address, bucket):
+        found = _find(_connect(), address, bucket, path)
+        if isinstance(found, dict):
+            wanted = {name: blob for name, blob in found.items() if _is_usable(name)}
+            if not wanted:
+                raise DataError(
+                    f"{address}: {len(found):,} objects, none usable ({', '.join(list(found)[:5])}); expected .npz "
+                    "files, the four IDX files, or class folders with PNG or JPEG pictures."
+                )
+            say(f"downloading {len(wanted):,} objects, {sum(blob.size or 0 for blob in wanted.values()):,} bytes")
+            return _save(address, wanted, workspace / "objects", None)
+        return _save(address, found, workspace / _safe(address, PurePosixPath(path).name), None)
+
+
+def copy(address: str, target: Path, *, show: Show | None = None) -> None:
+    """Bring one object to a file, or everything below it to a folder under the same names.
+
+    What stands at the target is replaced, and only when everything has arrived.
+
+    Args:
+        show: Called with the bytes done and in all, as they come; None to tell whoever listens to a step.
+
+    Raises:
+        Unreachable: No credentials, no network, no permission, a damaged transfer, nothing there.
+        DataError: It can't be written, or has names that can't be files.
+    """
+    bucket, path = _split(address)
+    with _explained(address, bucket), _beside(target) as folder:
+        _save(address, _find(_connect(), address, bucket, path), folder / "new", show)
+        if target.exists() or target.is_symlink():
+            target.rename(folder / "old")
+        (folder / "new").rename(target)
+
+
+def list_objects(address: str) -> dict[str, int]:
+    """The address and size in bytes of every object below gs://bucket/prefix/; none when nothing is there.
+
+    Raises:
+        Unreachable: No credentials, no network, no permission, no such bucket.
+        DataError: The address names no bucket.
+    """
+    bucket, path = _split(address)
+    with _explained(address, bucket):
+        return {f"gs://{bucket}/{blob.name}": blob.size or 0 for blob in _list(_connect(), bucket, path)}
+
+
+def find_missing_permissions(address: str, wanted: Sequence[str]) -> list[str]:
+    """Ask which permissions on a bucket whoever signed in here lacks; changes nothing.
+
+    Args:
+        address: gs://bucket, whatever follows.
+        wanted: "storage.objects.get", for instance; what the bucket's own policy and those above it may grant.
+
+    Raises:
+        Unreachable: No credentials, no network, no such bucket, or it can't be seen.
+        DataError: The address names no bucket.
+    """
+    bucket, _ = _split(address)
+    with _explained(address, bucket):
+        handle = _connect(may_be_anyone=False).bucket(bucket)
+        granted = handle.test_iam_permissions(
+            list(wanted), timeout=transfers.REQUEST_SECONDS, retry=transfers.patience()
+        )
+    return [permission for permission in wanted if permission not in granted]
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Bucket and path."""
+    match = ADDRESS.fullmatch(address)
     if not match:
         raise DataError(f"{address}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
-    # Imported late: only this source needs it, and it is slow.
-    import requests
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.exceptions import GoogleCloudError
-    from google.cloud.storage.exceptions import DataCorruption
-
-    try:
-        return _fetch(_connect(), address, match[1], match[2], workspace)
-    except NotFound as error:
-        raise Unreachable(
-            f"{address}: no bucket {match[1]}, or the object is gone. Check the address.", status=404
-        ) from error
-    except (Forbidden, Unauthorized, GoogleAuthError) as error:
-        raise Unreachable(
-            f"{address}: may not be read with the credentials at hand ({describe(error)[:200]}). {SIGN_IN}", status=403
-        ) from error
-    except DataCorruption as error:
-        raise Unreachable(f"{address}: arrived with another checksum than the bucket has. Try again.") from error
-    except (GoogleAPIError, GoogleCloudError, requests.RequestException, ConnectionError, TimeoutError) as error:
-        raise Unreachable(
-            f"{address}: cannot be had ({describe(error)[:200]}), tried for {GIVE_UP_SECONDS} seconds. "
-            "Check the network."
-        ) from error
+    return match[1], match[2]
 
 
-def _connect() -> "storage.Client":
+def _connect(*, may_be_anyone: bool = True) -> "storage.Client":
+    # Imported late: only these addresses need it, and it is slow.
     import google.cloud.storage as storage
     from google.auth.exceptions import DefaultCredentialsError
 
-    if os.environ.get("STORAGE_EMULATOR_HOST"):
-        return storage.Client(project="none")
     try:
-        return storage.Client(project="none")  # reading objects needs no project
+        return storage.Client(project="none")  # nothing here needs a project
     except DefaultCredentialsError:
+        if os.environ.get("GOOGLE_APPLICATION_CREDENTIALS") or not may_be_anyone:
+            raise
         say("no Google Cloud credentials found: trying as anyone may")
         return storage.Client.create_anonymous_client()
 
 
-def _fetch(client: "storage.Client", address: str, bucket: str, path: str, workspace: Path) -> Path:
-    from google.cloud.storage.retry import DEFAULT_RETRY
+@contextlib.contextmanager
+def _explained(address: str, bucket: str) -> Iterator[None]:
+    """Turn the library's errors into the project's."""
+    import requests
+    import urllib3
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, TransportError
+    from google.cloud.exceptions import GoogleCloudError
 
-    retry = DEFAULT_RETRY.with_timeout(GIVE_UP_SECONDS)
-    if path and (blob := client.bucket(bucket).get_blob(path, retry=retry, timeout=REQUEST_SECONDS)):
-        target = workspace / _safe(address, PurePosixPath(path).name)
-        _save(blob, target)
-        return target
-    prefix = f"{path}/" if path else ""
-    listing = client.list_blobs(bucket, prefix=prefix, retry=retry, timeout=REQUEST_SECONDS)
-    blobs = [blob for blob in listing if not blob.name.endswith("/")]
+    network = (GoogleAPIError, GoogleCloudError, requests.RequestException, urllib3.exceptions.HTTPError)
+    try:
+        yield
+    except NotFound as error:
+        raise Unreachable(
+            f"{address}: no bucket {bucket}, or the object is gone. Check the address.", status=404
+        ) from error
+    except (Forbidden, Unauthorized) as error:
+        raise Unreachable(
+            f"{address}: may not be read with the credentials at hand ({_shorten(describe(error))}). {SIGN_IN}, or ask "
+            "its owner for the role Storage Object Viewer.",
+            status=403,
+        ) from error
+    except InvalidOperation as error:  # who has not signed in was asked to
+        raise Unreachable(
+            f"{address}: not for everyone, and no Google Cloud credentials are at hand. {SIGN_IN}.", status=401
+        ) from error
+    except DefaultCredentialsError as error:
+        words = _shorten(describe(error))
+        raise Unreachable(
+            f"{address}: no Google Cloud credentials at hand ({words}). {SIGN_IN}.", status=401
+        ) from error
+    except (*network, TransportError, ConnectionError, TimeoutError) as error:
+        raise Unreachable(
+            f"{address}: cannot be had ({_shorten(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} seconds. "
+            "Check the network."
+        ) from error
+    except GoogleAuthError as error:
+        words = _shorten(describe(error))
+        raise Unreachable(
+            f"{address}: Google does not take the credentials at hand, which may have expired ({words}). {SIGN_IN}.",
+            status=401,
+        ) from error
+
+
+def _shorten(words: str) -> str:
+    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
+
+
+def _find(client: "storage.Client", address: str, bucket: str, path: str) -> "storage.Blob | dict[str, storage.Blob]":
+    """One object, or those below it by the rest of their names."""
+    handle = client.bucket(bucket)
+    if path and (blob := handle.get_blob(path, retry=transfers.patience(), timeout=transfers.REQUEST_SECONDS)):
+        return blob
+    start = len(f"{path}/") if path else 0
+    blobs = {blob.name[start:]: blob for blob in _list(client, bucket, path)}
     if not blobs:
         raise Unreachable(
             f"{address}: no such object, and none below it. Check the address for typing errors.", status=404
         )
-    wanted = [blob for blob in blobs if _is_usable(blob.name)]
-    if not wanted:
-        found = ", ".join(blob.name.removeprefix(prefix) for blob in blobs[:5])
-        raise DataError(
-            f"{address}: {len(blobs):,} objects, none usable ({found}); expected .npz files, the four IDX files, or "
-            "class folders with PNG or JPEG pictures."
-        )
-    folder = workspace / "objects"
-    _save_all(wanted, [folder / _safe(address, blob.name.removeprefix(prefix)) for blob in wanted])
-    return folder
+    return blobs
+
+
+def _list(client: "storage.Client", bucket: str, path: str) -> Iterator["storage.Blob"]:
+    """Every object below a path but those by which folders are marked."""
+    listing = client.list_blobs(
+        bucket, prefix=f"{path}/" if path else "", retry=transfers.patience(), timeout=transfers.REQUEST_SECONDS
+    )
+    return (blob for blob in listing if not blob.name.endswith("/"))
 
 
 def _is_usable(name: str) -> bool:
@@ -104,37 +199,42 @@ def _is_usable(name: str) -> bool:
     return bool(file.lower().endswith((".npz", *SUFFIXES)) or IDX_NAME.fullmatch(file))
 
 
+def _save(address: str, found: "storage.Blob | dict[str, storage.Blob]", target: Path, show: Show | None) -> Path:
+    """Bring one object to a file, or several to a folder."""
+    if isinstance(found, dict):
+        blobs = {target / _safe(address, name): blob for name, blob in found.items()}
+        if both := next((path for path in blobs if not blobs.keys().isdisjoint(path.parents)), None):
+            raise DataError(
+                f"{address}: {both.relative_to(target)} lies below an object, which cannot be both a file and a folder "
+                "here. Rename one."
+            )
+    else:
+        blobs = {target: found}
+    total = sum(blob.size or 0 for blob in blobs.values())
+    transfers.save_objects(blobs, show=show or tell_listener(address.rstrip("/"), total))
+    return target
+
+
 def _safe(address: str, name: str) -> Path:
     """An object's name as a path that stays in its folder: objects may be called anything."""
     parts = PurePosixPath(name).parts
-    if not parts or ".." in parts or PurePosixPath(name).is_absolute():
+    if not parts or ".." in parts or "\0" in name or PurePosixPath(name).is_absolute():
         raise DataError(f"{address}: has an object called {name!r}, which cannot be a file here. Rename it.")
     return Path(*parts)
 
 
-def _save(blob: "storage.Blob", target: Path) -> None:
-    from google.cloud.storage.retry import DEFAULT_RETRY
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk."""
+    import requests
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    blob.download_to_filename(
-        str(target),
-        # An object with the encoding gzip would be unpacked on the way, although it is called .gz.
-        raw_download=target.suffix == ".gz",
-        timeout=REQUEST_SECONDS,
-        retry=DEFAULT_RETRY.with_timeout(GIVE_UP_SECONDS),
-    )
-
-
-def _save_all(blobs: list["storage.Blob"], targets: Iterable[Path]) -> None:
-    size = sum(blob.size or 0 for blob in blobs)
-    say(f"downloading {len(blobs):,} objects, {size:,} bytes")
-    progress = Progress(size, unit="bytes")
-    done = 0
-    with ThreadPoolExecutor(THREADS) as pool:
-        try:
-            for blob, _ in zip(blobs, pool.map(_save, blobs, targets), strict=True):
-                done += blob.size or 0
-                progress.update(done, "downloading")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
+            yield Path(name)
+    except (ConnectionError, TimeoutError, requests.RequestException):  # of the network, although they are OSErrors too
+        raise
+    except OSError as error:
+        raise DataError(
+            f"{target}: cannot be written ({describe(error)}). Choose another place, or free it."
+        ) from error
