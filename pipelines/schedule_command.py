@@ -1,0 +1,250 @@
+"""`mnist schedule`: the schedules of a profile, planned, brought in line with the file, looked at and steered."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from components.mnist.errors import SettingError
+from pipelines import configuration, jobs, remote, schedule_changes, schedules
+from pipelines.platforms import Platform, Standing
+from pipelines.profiles import AnyProfile, Schedule
+from pipelines.remote_command import INTERRUPTED, OnProfile, Profiles
+from pipelines.schedule_changes import Change, Kind
+from pipelines.screen import console, errors
+
+SHOWN_TIMES = 5
+CHANGES = 2  # exit code of `plan --check`
+STYLES = {Kind.CREATE: "green", Kind.RESUME: "green", Kind.REMOVE: "red", Kind.KEEP: "dim", Kind.OVER: "dim"}
+DONE = {
+    Kind.CREATE: "created",
+    Kind.REPLACE: "replaced",
+    Kind.KEEP: "kept",
+    Kind.PAUSE: "paused",
+    Kind.RESUME: "resumed",
+    Kind.REMOVE: "removed",
+    Kind.ORPHAN: "orphan",
+    Kind.OVER: "over",
+}
+
+app = typer.Typer(
+    help="The schedules of a profile on its platform, as mnist.toml has them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+Prune = Annotated[bool, typer.Option("--prune", help="Remove schedules of this profile that are in no file any more.")]
+Check = Annotated[bool, typer.Option("--check", help="End with exit code 2 when apply would change something.")]
+Name = Annotated[str, typer.Argument(help="Of a schedule in the file, or an id that `list` shows.", metavar="NAME")]
+
+
+@app.command()
+def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = configuration.FILE) -> None:
+    """Show what apply would change and why, and when each schedule fires next. Changes nothing."""
+    now = datetime.now(UTC)
+    _, _, changes = _plan(on, profiles, prune=prune, now=now)
+    for change in changes:
+        _show_change(str(change.kind), change, changes)
+        _show_times(change, now=now)
+    count = sum(change.kind.is_change for change in changes)
+    if count == 0:
+        console.print("Nothing to change.")
+        return
+    console.print(f"{count} to change, by: {escape(_spell_apply(on, profiles, prune=prune))}", soft_wrap=True)
+    if check:
+        raise typer.Exit(CHANGES)
+
+
+@app.command()
+def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuration.FILE) -> None:
+    """Make it as it is in the file. What is as it should be is left alone; what changed is replaced without a gap."""
+    again = _spell_apply(on, profiles, prune=prune)
+    with _finished_by(again):
+        platform, profile, changes = _plan(on, profiles, prune=prune, now=datetime.now(UTC))
+        failures = schedules.apply(
+            platform,
+            changes,
+            profile=profile.name,
+            show=lambda change: _show_change(DONE[change.kind], change, changes),
+        )
+    for change, error in failures:
+        errors.print(f"[red]{escape(f'{change.kind} {change.name}: {error}')}[/red]", soft_wrap=True)
+    if failures:
+        errors.print(f"{len(failures)} not done. Once that is mended: {escape(again)}", soft_wrap=True)
+        raise typer.Exit(1)
+    if not any(change.kind.is_change for change in changes):
+        console.print("Nothing to change.")
+
+
+@app.command("list")
+def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Show every schedule that stands on the platform, also those that others made."""
+    profile = configuration.read_profile(on, profiles)
+    standing = sorted(
+        remote.connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created)
+    )
+    own = [each for each in standing if each.mark and each.mark.profile == profile.name]
+    others = [each for each in standing if each not in own]
+    for each in own:
+        _show_standing(each, own)
+    if not own:
+        console.print(f"None of profile {profile.name}.")
+    if others:
+        console.print("Of others, never touched:")
+    for each in others:
+        _show_standing(each, others)
+
+
+@app.command()
+def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Let a schedule fire nothing until it is resumed."""
+    profile, platform, found = _find(name, on, profiles)
+    for each in found:
+        if each.ended:
+            console.print(f"ended    {escape(schedules.name_of(each))}: fires nothing any more", soft_wrap=True)
+            continue
+        platform.pause_schedule(each.id)
+        console.print(f"paused   {escape(schedules.name_of(each))}", soft_wrap=True)
+    _remind(profile, found, paused=True)
+
+
+@app.command()
+def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Let a paused schedule fire again; times that it missed are not made up for."""
+    profile, platform, found = _find(name, on, profiles)
+    each = _only(found, name, on)
+    if each.ended:
+        raise SettingError(
+            f"{name}: has ended and will not fire again. Change its end in {profiles}, then: mnist schedule apply "
+            f"--on {on}"
+        )
+    platform.resume_schedule(each.id)
+    console.print(f"resumed  {escape(schedules.name_of(each))}", soft_wrap=True)
+    _remind(profile, found, paused=False)
+
+
+@app.command("run-now")
+def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Start a run now, with the pipeline and parameters that the schedule has."""
+    _, platform, found = _find(name, on, profiles)
+    each = _only(found, name, on)
+    run_id = platform.run_schedule(each.id, name=remote.new_name(schedules.name_of(each)))
+    console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
+    console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+    console.print(f"follow it: mnist follow {escape(run_id)} --on {escape(on)}", soft_wrap=True)
+
+
+@app.command()
+def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Remove a schedule from the platform; runs that it started go on."""
+    profile, platform, found = _find(name, on, profiles)
+    for each in found:
+        platform.delete_schedule(each.id)
+        console.print(f"removed  {escape(schedules.name_of(each))}", soft_wrap=True)
+    if schedules.name_of(found[0]) in [schedule.name for schedule in profile.schedules]:
+        console.print(f"It is still in {escape(str(profiles))}: the next apply makes it again.", soft_wrap=True)
+
+
+def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[Platform, AnyProfile, list[Change]]:
+    profile = configuration.read_profile(on, file)
+    platform = remote.connect(profile)
+    wanted = schedules.prepare(profile, build=jobs.build_job, check=platform.check_schedule, now=now)
+    return platform, profile, schedule_changes.plan(profile.name, wanted, platform.list_schedules(), prune=prune)
+
+
+def _spell_apply(on: str, file: Path, *, prune: bool) -> str:
+    options = f"{' --prune' if prune else ''}{f' --profiles {file}' if file != configuration.FILE else ''}"
+    return f"mnist schedule apply --on {on}{options}"
+
+
+@contextmanager
+def _finished_by(again: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(
+            f"Interrupted. What was changed so far stays; what is left, also of a schedule half replaced, is done by: "
+            f"{escape(again)}",
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _find(name: str, on: str, file: Path) -> tuple[AnyProfile, Platform, list[Standing]]:
+    profile = configuration.read_profile(on, file)
+    platform = remote.connect(profile)
+    return profile, platform, schedules.find(name, profile.name, platform.list_schedules())
+
+
+def _only(found: list[Standing], name: str, on: str) -> Standing:
+    if len(found) > 1:
+        ids = ", ".join(each.id for each in found)
+        raise SettingError(
+            f"{name}: stands {len(found)} times ({ids}), as an interrupted apply leaves it. Finish it: mnist schedule "
+            f"apply --on {on}"
+        )
+    return found[0]
+
+
+def _remind(profile: AnyProfile, found: Iterable[Standing], *, paused: bool) -> None:
+    """Say when the file wants the contrary."""
+    names = {schedules.name_of(each) for each in found}
+    for schedule in profile.schedules:
+        if schedule.name in names and schedule.paused is not None and schedule.paused != paused:
+            then = "pauses" if schedule.paused else "resumes"
+            console.print(
+                f"[yellow]The file says paused = {str(schedule.paused).lower()}: the next apply {then} it.[/yellow]",
+                soft_wrap=True,
+            )
+
+
+def _show_change(word: str, change: Change, changes: Iterable[Change]) -> None:
+    width = max(len(each.name) for each in changes)
+    style = STYLES.get(change.kind, "yellow")
+    times = _describe_times(change.wanted.schedule) if change.wanted else _describe_old(change)
+    line = f"{change.name:<{width}}  {times}: {change.reason}"
+    console.print(f"[{style}]{word:<8}[/{style}] {escape(line)}", soft_wrap=True)
+
+
+def _describe_times(schedule: Schedule) -> str:
+    return f"{schedule.cron} {schedule.time_zone}"
+
+
+def _describe_old(change: Change) -> str:
+    each = change.old[0] if change.old else change.standing
+    return f"{_clean(each.cron)} {_clean(each.time_zone)} ({each.id})" if each else ""
+
+
+def _show_times(change: Change, *, now: datetime) -> None:
+    if not change.wanted or (change.standing and change.standing.ended):
+        return
+    schedule = change.wanted.schedule
+    times = schedules.next_times(schedule, after=now, count=SHOWN_TIMES)
+    lead = "(paused)" if change.paused else "next"
+    for number, time in enumerate(times):
+        console.print(f"[dim]{'' if number else lead:>8}[/dim] {_spell(time)}")
+    if len(times) < SHOWN_TIMES:
+        console.print(f"         {'then no more' if times else 'never again'}: its end is {schedule.end}")
+
+
+def _show_standing(each: Standing, among: Iterable[Standing]) -> None:
+    width = max(len(_clean(schedules.name_of(other))) for other in among)
+    state = "ended" if each.ended else "paused" if each.paused else "active"
+    owner = f", profile {each.mark.profile}" if each.mark else ""
+    times = f"{_clean(each.cron)} {_clean(each.time_zone)}"
+    line = f"{state:<8} {_clean(schedules.name_of(each)):<{width}}  {times}, since {each.created:%Y-%m-%d}"
+    console.print(escape(f"{line} ({each.id}{owner})"), soft_wrap=True)
+
+
+def _spell(time: datetime) -> str:
+    """Week day, date, time and the zone's distance from UTC then."""
+    return f"{time:%a} {time.isoformat(sep=' ', timespec='minutes')}"
+
+
+def _clean(text: str) -> str:
+    """What others wrote, without anything that a terminal would act on."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
