@@ -101,7 +101,7 @@ def _plan_one(wanted: Wanted, standing: Sequence[Standing]) -> list[Change]:
         gone = [_remove(name, each, "its end in the file has passed") for each in other if not each.ended]
         return [Change(Kind.OVER, name, "its last time has passed, nothing to do", wanted), *gone]
     if not other:
-        return [Change(Kind.CREATE, name, "not there yet", wanted, paused=bool(wanted.schedule.paused))]
+        return [Change(Kind.CREATE, name, "new", wanted, paused=bool(wanted.schedule.paused))]
     return [_replace(wanted, other)]
 
 

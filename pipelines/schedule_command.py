@@ -12,24 +12,13 @@ from rich.markup import escape
 from components.mnist.errors import SettingError
 from pipelines import configuration, jobs, remote, schedule_changes, schedules
 from pipelines.platforms import Platform, Standing
-from pipelines.profiles import AnyProfile, Schedule
+from pipelines.profiles import AnyProfile
 from pipelines.remote_command import INTERRUPTED, OnProfile, Profiles
-from pipelines.schedule_changes import Change, Kind
+from pipelines.schedule_changes import Change
+from pipelines.schedule_screen import show_change, show_standing, show_times
 from pipelines.screen import console, errors
 
-SHOWN_TIMES = 5
 CHANGES = 2  # exit code of `plan --check`
-STYLES = {Kind.CREATE: "green", Kind.RESUME: "green", Kind.REMOVE: "red", Kind.KEEP: "dim", Kind.OVER: "dim"}
-DONE = {
-    Kind.CREATE: "created",
-    Kind.REPLACE: "replaced",
-    Kind.KEEP: "kept",
-    Kind.PAUSE: "paused",
-    Kind.RESUME: "resumed",
-    Kind.REMOVE: "removed",
-    Kind.ORPHAN: "orphan",
-    Kind.OVER: "over",
-}
 
 app = typer.Typer(
     help="The schedules of a profile on its platform, as mnist.toml has them.",
@@ -44,12 +33,15 @@ Name = Annotated[str, typer.Argument(help="Of a schedule in the file, or an id t
 
 @app.command()
 def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = configuration.FILE) -> None:
-    """Show what apply would change and why, and when each schedule fires next. Changes nothing."""
+    """Show what apply would change, and why.
+
+    Changes nothing. Shows also when each schedule fires next, in its time zone.
+    """
     now = datetime.now(UTC)
     _, _, changes = _plan(on, profiles, prune=prune, now=now)
     for change in changes:
-        _show_change(str(change.kind), change, changes)
-        _show_times(change, now=now)
+        show_change(change, changes)
+        show_times(change, now=now)
     count = sum(change.kind.is_change for change in changes)
     if count == 0:
         console.print("Nothing to change.")
@@ -61,7 +53,10 @@ def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Pr
 
 @app.command()
 def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuration.FILE) -> None:
-    """Make it as it is in the file. What is as it should be is left alone; what changed is replaced without a gap."""
+    """Make it as it is in the file.
+
+    What is as it should be is left alone; what changed is replaced without a gap. May be repeated at any time.
+    """
     again = _spell_apply(on, profiles, prune=prune)
     with _finished_by(again):
         platform, profile, changes = _plan(on, profiles, prune=prune, now=datetime.now(UTC))
@@ -69,7 +64,7 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
             platform,
             changes,
             profile=profile.name,
-            show=lambda change: _show_change(DONE[change.kind], change, changes),
+            show=lambda change: show_change(change, changes, done=True),
         )
     for change, error in failures:
         errors.print(f"[red]{escape(f'{change.kind} {change.name}: {error}')}[/red]", soft_wrap=True)
@@ -82,7 +77,7 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
 
 @app.command("list")
 def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
-    """Show every schedule that stands on the platform, also those that others made."""
+    """List what stands, also what others made."""
     profile = configuration.read_profile(on, profiles)
     standing = sorted(
         remote.connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created)
@@ -90,18 +85,21 @@ def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> No
     own = [each for each in standing if each.mark and each.mark.profile == profile.name]
     others = [each for each in standing if each not in own]
     for each in own:
-        _show_standing(each, own)
+        show_standing(each, own, owner="")
     if not own:
         console.print(f"None of profile {profile.name}.")
     if others:
         console.print("Of others, never touched:")
     for each in others:
-        _show_standing(each, others)
+        show_standing(each, others, owner=f", profile {each.mark.profile}" if each.mark else "")
 
 
 @app.command()
 def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
-    """Let a schedule fire nothing until it is resumed."""
+    """Let a schedule fire nothing for a while.
+
+    Until it is resumed, also across every apply of a file that does not say paused = false.
+    """
     profile, platform, found = _find(name, on, profiles)
     for each in found:
         if each.ended:
@@ -114,7 +112,10 @@ def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) ->
 
 @app.command()
 def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
-    """Let a paused schedule fire again; times that it missed are not made up for."""
+    """Let a paused schedule fire again.
+
+    Times that it missed are not made up for.
+    """
     profile, platform, found = _find(name, on, profiles)
     each = _only(found, name, on)
     if each.ended:
@@ -129,7 +130,10 @@ def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
 
 @app.command("run-now")
 def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
-    """Start a run now, with the pipeline and parameters that the schedule has."""
+    """Start a run of a schedule now.
+
+    With the pipeline and parameters that it has on the platform; its times stay as they are.
+    """
     _, platform, found = _find(name, on, profiles)
     each = _only(found, name, on)
     run_id = platform.run_schedule(each.id, name=remote.new_name(schedules.name_of(each)))
@@ -140,7 +144,10 @@ def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) 
 
 @app.command()
 def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
-    """Remove a schedule from the platform; runs that it started go on."""
+    """Remove a schedule from the platform.
+
+    Runs that it started go on.
+    """
     profile, platform, found = _find(name, on, profiles)
     for each in found:
         platform.delete_schedule(each.id)
@@ -200,51 +207,3 @@ def _remind(profile: AnyProfile, found: Iterable[Standing], *, paused: bool) -> 
                 f"[yellow]The file says paused = {str(schedule.paused).lower()}: the next apply {then} it.[/yellow]",
                 soft_wrap=True,
             )
-
-
-def _show_change(word: str, change: Change, changes: Iterable[Change]) -> None:
-    width = max(len(each.name) for each in changes)
-    style = STYLES.get(change.kind, "yellow")
-    times = _describe_times(change.wanted.schedule) if change.wanted else _describe_old(change)
-    line = f"{change.name:<{width}}  {times}: {change.reason}"
-    console.print(f"[{style}]{word:<8}[/{style}] {escape(line)}", soft_wrap=True)
-
-
-def _describe_times(schedule: Schedule) -> str:
-    return f"{schedule.cron} {schedule.time_zone}"
-
-
-def _describe_old(change: Change) -> str:
-    each = change.old[0] if change.old else change.standing
-    return f"{_clean(each.cron)} {_clean(each.time_zone)} ({each.id})" if each else ""
-
-
-def _show_times(change: Change, *, now: datetime) -> None:
-    if not change.wanted or (change.standing and change.standing.ended):
-        return
-    schedule = change.wanted.schedule
-    times = schedules.next_times(schedule, after=now, count=SHOWN_TIMES)
-    lead = "(paused)" if change.paused else "next"
-    for number, time in enumerate(times):
-        console.print(f"[dim]{'' if number else lead:>8}[/dim] {_spell(time)}")
-    if len(times) < SHOWN_TIMES:
-        console.print(f"         {'then no more' if times else 'never again'}: its end is {schedule.end}")
-
-
-def _show_standing(each: Standing, among: Iterable[Standing]) -> None:
-    width = max(len(_clean(schedules.name_of(other))) for other in among)
-    state = "ended" if each.ended else "paused" if each.paused else "active"
-    owner = f", profile {each.mark.profile}" if each.mark else ""
-    times = f"{_clean(each.cron)} {_clean(each.time_zone)}"
-    line = f"{state:<8} {_clean(schedules.name_of(each)):<{width}}  {times}, since {each.created:%Y-%m-%d}"
-    console.print(escape(f"{line} ({each.id}{owner})"), soft_wrap=True)
-
-
-def _spell(time: datetime) -> str:
-    """Week day, date, time and the zone's distance from UTC then."""
-    return f"{time:%a} {time.isoformat(sep=' ', timespec='minutes')}"
-
-
-def _clean(text: str) -> str:
-    """What others wrote, without anything that a terminal would act on."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -87,7 +87,7 @@ def state(platform: MemoryPlatform) -> list[tuple[Mark | None, bool, bool]]:
 def test_a_schedule_that_is_not_there_is_created() -> None:
     [wanted] = prepare(schedule())
     [change] = plan([wanted])
-    assert (change.kind, change.reason, change.paused) == (Kind.CREATE, "not there yet", False)
+    assert (change.kind, change.reason, change.paused) == (Kind.CREATE, "new", False)
     platform = on_platform()
     assert apply(platform, [wanted]) == []
     [made] = platform.standing.values()
