@@ -1,14 +1,22 @@
 """A web server with files, ranges and validators as RFC 9110 has them, and with faults on demand."""
 
 import contextlib
+import datetime
 import hashlib
+import ipaddress
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
@@ -20,6 +28,7 @@ class File:
         changed: Seconds since 1970 at which it was changed; None to tell nothing of it.
         has_ranges: Whether the server gives parts of it.
         minds_if_range: False for a server that gives parts of whatever it has now.
+        labels_parts: Whether parts tell of which version they are.
     """
 
     body: bytes
@@ -27,6 +36,7 @@ class File:
     changed: float | None = None
     has_ranges: bool = True
     minds_if_range: bool = True
+    labels_parts: bool = True
     headers: dict[str, str] = field(default_factory=dict)
 
     def validators(self) -> dict[str, str]:
@@ -79,6 +89,16 @@ class FilesServer:
         self.address = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
+    def secure(self, folder: Path) -> Path:
+        """Speak TLS from now on; returns the certificate, which nobody else signed."""
+        path = folder / "certificate.pem"
+        _write_certificate(path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.address = self.address.replace("http:", "https:")
+        return path
+
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
         fault = self.faults.pop(0) if self.faults else Fault()
@@ -108,6 +128,7 @@ class FilesServer:
         if start >= total:
             return 416, {"Content-Range": f"bytes */{total}"}, b""
         part = file.body[start : int(found[2]) + 1 if found[2] else None][: fault.range_bytes]
+        headers = headers if file.labels_parts else {}
         return 206, {**headers, "Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"}, part
 
     def _send(
@@ -133,3 +154,21 @@ def serve_files() -> Iterator[FilesServer]:
     finally:
         server.server.shutdown()
         server.server.server_close()
+
+
+def _write_certificate(path: Path) -> None:
+    """A key and a certificate for it that nobody else signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))

@@ -1,12 +1,9 @@
 import base64
-import datetime
 import gzip
 import hashlib
-import ipaddress
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -15,9 +12,6 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from components.mnist import downloads
 from components.mnist.downloads import Unreachable, download, public
@@ -162,32 +156,18 @@ def test_an_unknown_host_is_told(tmp_path):
     assert "(the host's name is not known)" in str(refuse("https://no-such-host.invalid/data.npz", tmp_path))
 
 
-def write_certificate(path: Path) -> None:
-    """A key and a certificate for it that nobody else signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def test_a_certificate_that_nobody_signed_is_refused(web, tmp_path):
-    write_certificate(tmp_path / "pem")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "pem")
-    web.server.socket = context.wrap_socket(web.server.socket, server_side=True)
+def test_a_certificate_that_nobody_signed_is_refused(files, tmp_path):
+    files.secure(tmp_path)
     (tmp_path / "target").mkdir()
-    error = refuse(web.address.replace("http", "https"), tmp_path / "target")
-    assert "certificate verify failed" in str(error)
+    assert "certificate verify failed" in str(refuse(f"{files.address}/file", tmp_path / "target"))
+
+
+def test_a_file_arrives_over_tls(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.secure(tmp_path)))
+    (tmp_path / "target").mkdir()
+    files.faults = [Fault(cut_after=4000)]
+    assert files.address.startswith("https://")
+    assert bring(files, tmp_path / "target") == BODY
 
 
 def test_http_is_read_from_this_machine_only(tmp_path):
@@ -287,6 +267,7 @@ def test_passing_troubles_after_a_break_lose_nothing(files, tmp_path):
     ("before", "after"),
     [
         (File(BODY), File(OTHER)),
+        (File(BODY), File(OTHER, labels_parts=False)),
         (File(BODY), File(OTHER[:5000])),
         (File(BODY, etag="", changed=1e9), File(OTHER, etag="", changed=1.1e9)),
         (File(BODY, minds_if_range=False), File(OTHER, minds_if_range=False)),
@@ -299,6 +280,7 @@ def test_passing_troubles_after_a_break_lose_nothing(files, tmp_path):
     ],
     ids=[
         "another-file",
+        "another-file-without-labels",
         "a-shorter-file",
         "another-time",
         "another-file-whatever-was-asked",
