@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ import pytest
 import components
 from components.mnist.datasets import write_dataset
 from components.mnist.sources import SAMPLE
+
+if TYPE_CHECKING:
+    from tests.vertex_server import VertexServer
 from tests.storage_server import StorageServer, run_emulator, serve_storage
 
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
@@ -108,6 +112,19 @@ def storage_server(emulator: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     with serve_storage(emulator) as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
         monkeypatch.setenv("NO_PROXY", "*")
+        yield server
+
+
+@pytest.fixture
+def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[VertexServer]":
+    """A played Vertex AI that this process trusts and signs in to; clients that are made afterwards wait briefly."""
+    # Loaded here: Google's clients take a second, and few tests need them.
+    from tests.vertex_server import VertexServer, shorten_waits
+
+    with VertexServer(tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        shorten_waits(monkeypatch)
         yield server
 
 

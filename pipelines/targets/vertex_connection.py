@@ -51,6 +51,7 @@ class Connection:
 
     def __init__(self, profile: VertexProfile) -> None:
         self.profile = profile
+        self._was_reached = False
         self._credentials = self._find_credentials()
         self._request = functools.partial(Request(), timeout=SIGN_IN_SECONDS)
         # One channel for all: the services share their host, and so the encryption and the sign-in.
@@ -85,9 +86,11 @@ class Connection:
         """
         self._sign_in(asked)
         try:
-            return method(request, retry=None, timeout=REQUEST_SECONDS)
+            answer = method(request, retry=None, timeout=REQUEST_SECONDS)
         except GoogleAPICallError as error:
-            raise self._hide(vertex_errors.explain(error, self.profile, asked=asked)) from None
+            raise self._hide(self._explain(error, asked)) from None
+        self._was_reached = True
+        return answer
 
     def ask(self, method: Method[Request_, T], request: Request_, *, asked: str) -> T:
         """Send a request that changes nothing, or the same when repeated, again and again while troubles pass.
@@ -112,6 +115,13 @@ class Connection:
             self._credentials.refresh(self._request)
         except GoogleAuthError as error:
             raise vertex_errors.explain_sign_in(error, self.profile, asked=asked) from None
+
+    def _explain(self, error: GoogleAPICallError, asked: str) -> PlatformError:
+        explained = vertex_errors.explain(error, self.profile, asked=asked)
+        # A host that was there before comes back with the network; one that never was is mistyped.
+        if vertex_errors.is_unknown_host(error) and not self._was_reached:
+            return PlatformError(str(explained))
+        return explained
 
     def _hide(self, error: PlatformError) -> PlatformError:
         """Take the token out, should somebody on the way have repeated it."""

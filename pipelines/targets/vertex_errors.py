@@ -19,8 +19,14 @@ from pipelines.profiles import VertexProfile
 SIGN_IN = "gcloud auth application-default login"
 LONGEST_ANSWER = 600  # characters of Google's own words that are repeated
 # gRPC says so when a request never left this machine.
-NOT_SENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed")
-UNKNOWN_HOST = re.compile(r"not known|not found|No address associated", re.IGNORECASE)
+NOT_SENT = (
+    "failed to connect to all addresses",
+    "connections to all backends failing",
+    "errors resolving",
+    "DNS resolution failed",
+    "empty address list",
+)
+UNKNOWN_HOST = re.compile(r"(?:errors resolving|DNS resolution failed).*(?:not found|not known)", re.DOTALL)
 ROLES = {
     "aiplatform.": "roles/aiplatform.user",
     "serviceusage.": "roles/serviceusage.serviceUsageConsumer",
@@ -45,6 +51,11 @@ def explain(error: exceptions.GoogleAPICallError, profile: VertexProfile, *, ask
         (function for kind, function in KINDS if isinstance(error, kind)), _explain_unknown
     )
     return explanation(error, profile, f"{_place(profile)} could not {asked}")
+
+
+def is_unknown_host(error: exceptions.GoogleAPICallError) -> bool:
+    """Whether there is no such host: a mistyped region, or for now no network."""
+    return isinstance(error, exceptions.ServiceUnavailable) and bool(UNKNOWN_HOST.search(str(error.message)))
 
 
 def explain_sign_in(error: auth.GoogleAuthError, profile: VertexProfile, *, asked: str) -> PlatformError:
@@ -113,14 +124,14 @@ def _advise_denied(error: exceptions.GoogleAPICallError, profile: VertexProfile)
 
 
 def _explain_disabled(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
-    return MissingError(
+    return DeniedError(
         f"{start}: its API is not enabled in {profile.project} ({_one_line(str(error.message))}). Enable it: "
         f"{_enable(profile)}"
     )
 
 
 def _explain_no_project(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
-    return MissingError(
+    return DeniedError(
         f"{start}: {_answer(error)}. Is {profile.project} the id of the project, not its name, and may you see it? "
         "gcloud projects list shows the ids."
     )
@@ -165,18 +176,14 @@ def _explain_late(error: exceptions.GoogleAPICallError, profile: VertexProfile, 
 
 def _explain_unavailable(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
     words = str(error.message)
-    if "DNS resolution failed" in words and UNKNOWN_HOST.search(words):
-        return MissingError(
-            f"{start}: no such host ({_one_line(words)}). Check the region of [{profile.name}]: "
-            "https://cloud.google.com/vertex-ai/docs/general/locations"
-        )
     if "CERTIFICATE_VERIFY_FAILED" in words:
         return PlatformError(
             f"{start}: who answers has no certificate that is trusted ({_one_line(words)}). Behind a proxy with "
             "certificates of its own, name their file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH."
         )
     if any(sign in words for sign in NOT_SENT):
-        return PassingError(f"{start}: no connection ({_one_line(words)}). Check the network.")
+        region = f", and the region of [{profile.name}]" if is_unknown_host(error) else ""
+        return PassingError(f"{start}: no connection ({_one_line(words)}). Check the network{region}.")
     return PassingError(
         f"{start}: {_answer(error)}. Check the network, or try later: https://status.cloud.google.com",
         may_have_happened=True,

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 
 from google.cloud.aiplatform_v1.types import (
     CreateScheduleRequest,
@@ -121,7 +121,7 @@ def read_standing(schedule: Schedule) -> Standing:
         time_zone=time_zone,
         paused=schedule.state == Schedule.State.PAUSED,
         ended=schedule.state == Schedule.State.COMPLETED,
-        created=schedule.create_time.astimezone(UTC),
+        created=datetime.fromtimestamp(schedule.create_time.timestamp(), UTC),
     )
 
 

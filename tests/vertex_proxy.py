@@ -1,0 +1,90 @@
+"""A TCP proxy in front of a server, to refuse connections and to cut them half-way, as networks do."""
+
+import contextlib
+import socket
+import struct
+import threading
+
+CHUNK_BYTES = 2**16
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST instead of FIN
+
+
+class Proxy:
+    """Passes bytes from `port` to a server on this machine until it is told otherwise."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._cut_request = False
+        self._listener = _listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._start_accepting()
+
+    def refuse(self) -> None:
+        """Refuse new connections and end those that stand."""
+        listener, self._listener = self._listener, None
+        if listener:
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self.cut()
+
+    def accept(self) -> None:
+        """Take connections again, at the same port."""
+        if self._listener is None:
+            self._listener = _listen(self.port)
+            self._start_accepting()
+
+    def cut(self) -> None:
+        """Cut every connection that stands, without a goodbye."""
+        with self._lock:
+            sockets, self._open = self._open, set()
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                one.shutdown(socket.SHUT_RDWR)
+
+    def cut_request(self) -> None:
+        """Cut the connection in the middle of what the client sends next."""
+        self._cut_request = True
+
+    def close(self) -> None:
+        """End everything."""
+        self.refuse()
+
+    def _start_accepting(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:  # closed
+                return
+            server = socket.create_connection(("127.0.0.1", self._server_port))
+            with self._lock:
+                self._open |= {client, server}
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(source, target, source is client), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(CHUNK_BYTES):
+                if is_request and self._cut_request:
+                    self._cut_request = False
+                    target.sendall(chunk[: len(chunk) // 2])
+                    self.cut()
+                    break
+                target.sendall(chunk)
+        for one in (source, target):
+            with self._lock:
+                self._open.discard(one)
+            one.close()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(32)
+    return listener
