@@ -377,6 +377,28 @@ def test_what_lasting_troubles_left_is_gone_on_with(files, tmp_path):
     assert files.sent_bytes == len(BODY) - 6000
 
 
+def test_a_target_that_cannot_be_written_is_told(files, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/target: cannot be written \(Not a directory\)\. Choose another place"):
+        download(f"{files.address}/file", tmp_path / "file" / "target", sha256=None)
+
+
+def test_a_disk_that_fills_up_half_way_is_told_and_what_has_arrived_is_of_use(files, tmp_path):
+    files.files["/file"] = File(BODY * 20)
+    work = (
+        "import resource, sys; from pathlib import Path; from components.mnist.downloads import download; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+        "download(sys.argv[1], Path(sys.argv[2]), sha256=None)"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", work, f"{files.address}/file", str(tmp_path / "file")], capture_output=True, text=True
+    )
+    assert child.stderr.rstrip().endswith("cannot be written (File too large). Choose another place, or free it.")
+    files.sent_bytes = 0
+    assert bring(files, tmp_path) == BODY * 20
+    assert files.sent_bytes == len(BODY) * 20 - 100_000
+
+
 def test_what_another_address_left_is_not_gone_on_with(files, tmp_path):
     files.files["/other"] = File(OTHER, etag='"same"')
     files.files["/file"] = File(BODY, etag='"same"')

@@ -11,6 +11,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from components.mnist.arrays import describe
 from components.mnist.causes import find_cause
 from components.mnist.checksums import Sum, announced_sums, find_difference
 from components.mnist.errors import DataError
@@ -85,22 +86,31 @@ def download(address: str, target: Path, *, sha256: str | None, show: Show | Non
 
     Raises:
         Unreachable: No network, a refusal, time-outs, another checksum, or a web page instead of data.
-        DataError: The address is not one that is read, or the disk is too small.
+        DataError: The address is not one that is read, the disk is too small, or the target cannot be written.
     """
     check_address(address)
-    with open_partial(target, address) as partial, _new_session() as session:
-        sums = _receive_all(session, address, partial, show)
-        difference = _find_difference(partial, sha256, sums)
-        if difference and partial.is_pieced:
-            # The server may have changed the file without telling: it has to come in one piece.
-            partial.clear()
-            difference = _find_difference(partial, sha256, _receive_all(session, address, partial, show))
-        if difference:
-            partial.clear()
-            raise Unreachable(
-                f"{public(address)}: what arrived has {difference}. "
-                "It was altered on the way or is another file: nothing was kept. Try again or check the address."
-            )
+    try:
+        with open_partial(target, address) as partial, _new_session() as session:
+            _fetch(session, address, partial, sha256, show)
+    except OSError as error:  # of files: those of the network have been explained
+        raise DataError(
+            f"{target}: cannot be written ({describe(error)}). Choose another place, or free it."
+        ) from error
+
+
+def _fetch(session: requests.Session, address: str, partial: Partial, sha256: str | None, show: Show | None) -> None:
+    sums = _receive_all(session, address, partial, show)
+    difference = _find_difference(partial, sha256, sums)
+    if difference and partial.is_pieced:
+        # The server may have changed the file without telling: it has to come in one piece.
+        partial.clear()
+        difference = _find_difference(partial, sha256, _receive_all(session, address, partial, show))
+    if difference:
+        partial.clear()
+        raise Unreachable(
+            f"{public(address)}: what arrived has {difference}. "
+            "It was altered on the way or is another file: nothing was kept. Try again or check the address."
+        )
 
 
 def _find_difference(partial: Partial, sha256: str | None, sums: tuple[Sum, ...]) -> str | None:
