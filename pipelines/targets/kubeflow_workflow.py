@@ -1,0 +1,70 @@
+"""What Argo, which runs the steps for Kubeflow Pipelines, knows of a run and the API v2beta1 does not tell.
+
+That is why a step failed, whether its outputs came from the cache, and whether a person ended the run. The API v1beta1
+of the same server hands out Argo's Workflow, where it still exists.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FAILED = ("Failed", "Error")
+DONE = ("Skipped", "Omitted", "Succeeded", *FAILED)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """An Argo Workflow.
+
+    Attributes:
+        spec, status: As Argo writes them.
+    """
+
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+
+    @property
+    def was_terminated(self) -> bool:
+        """Whether Kubeflow Pipelines was asked to end it: it then sets a deadline of no time."""
+        return self.spec.get("activeDeadlineSeconds") == 0
+
+    @property
+    def message(self) -> str:
+        """Why it failed as a whole."""
+        return _read_text(self.status, "message")
+
+    def find_message(self, step: str) -> str:
+        """Why a step failed: what its container left behind, or what kept it from starting; of the last attempt."""
+        nodes = [node for node in self._list_nodes(step) if node.get("phase") in FAILED and _read_text(node, "message")]
+        # A node around the attempts has a message of its own, which says less.
+        nodes = [node for node in nodes if node.get("type") in ("Pod", "Plugin")] or nodes
+        last = max(
+            nodes, key=lambda node: (_read_text(node, "finishedAt"), _read_text(node, "displayName")), default={}
+        )
+        return _read_text(last, "message")
+
+    def is_cached(self, step: str) -> bool:
+        """Whether the outputs of a step came from an earlier run: its container was then skipped."""
+        phases = [node.get("phase") for node in self._list_nodes(step) if node.get("displayName") == "executor"]
+        return phases == ["Skipped"]
+
+    def _list_nodes(self, step: str) -> list[Mapping[str, Any]]:
+        """A step's nodes: its driver, itself, and what lies within it."""
+        nodes = list(dict(self.status.get("nodes") or {}).values())
+        own = [node for node in nodes if node.get("displayName") in (step, f"{step}-driver")]
+        ids = {node.get("id") for node in own}
+        return own + [node for node in nodes if node.get("boundaryID") in ids]
+
+
+def read_workflow(run: Any) -> Workflow | None:
+    """Take the Workflow from an answer of `GET /apis/v1beta1/runs/{id}`; None when it has none."""
+    try:
+        manifest = json.loads(run["pipeline_runtime"]["workflow_manifest"])
+        return Workflow(manifest.get("spec") or {}, manifest.get("status") or {})
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _read_text(node: Mapping[str, Any], key: str) -> str:
+    return str(node.get(key) or "")
