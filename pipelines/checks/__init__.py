@@ -1,0 +1,1 @@
+"""What `mnist doctor` looks at: one module a place, each finding one line for a person."""
