@@ -110,6 +110,16 @@ class SignIn:
         self.given.append(token)
         return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
 
+    def knows(self, token: str) -> bool:
+        """Whether a token is good: one that was given, or one that the account signed itself, as Google's SDK does."""
+        if token in self.tokens:
+            return True
+        try:
+            claims = google.auth.jwt.decode(token, certs=identity().certificate)
+        except ValueError:
+            return False
+        return self.refusal is None and claims.get("iss") == EMAIL and SCOPE in str(claims.get("scope")).split()
+
     def refuse(self, error: str = "invalid_grant", description: str = "Token has been expired or revoked.") -> None:
         """Take back every token and give no new one."""
         self.tokens.clear()

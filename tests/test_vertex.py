@@ -110,8 +110,16 @@ def test_a_step_whose_earlier_result_was_taken_is_cached_and_one_without_its_con
 
 @pytest.mark.parametrize(
     ("theirs", "ours"),
-    [("QUEUED", "waiting"), ("PENDING", "waiting"), ("PAUSED", "waiting"), ("RUNNING", "running")]
-    + [("CANCELLING", "running"), ("CANCELLED", "cancelled"), ("SUCCEEDED", "succeeded"), ("FAILED", "failed")],
+    {
+        "QUEUED": "waiting",
+        "PENDING": "waiting",
+        "PAUSED": "waiting",
+        "RUNNING": "running",
+        "CANCELLING": "running",
+        "CANCELLED": "cancelled",
+        "SUCCEEDED": "succeeded",
+        "FAILED": "failed",
+    }.items(),
 )
 def test_every_state_of_a_run_is_known(vertex_server: VertexServer, job: Job, theirs: str, ours: str) -> None:
     vertex_server.play([Scene(theirs)])
@@ -175,7 +183,7 @@ def test_the_name_of_somebody_elses_run_is_refused(vertex_server: VertexServer, 
 def test_what_vertex_ai_does_not_take_is_told_in_its_words(vertex_server: VertexServer, job: Job) -> None:
     platform = connect(vertex_server)
     wrong = Job(job.documents, {**job.parameters, "epochs": "many"})
-    with pytest.raises(PlatformError, match="INVALID_ARGUMENT.*Invalid type of value for the input parameter epochs"):
+    with pytest.raises(PlatformError, match=r"INVALID_ARGUMENT.*Invalid type of value for the input parameter epochs"):
         platform.submit(wrong, name="mnist-1")
     assert not vertex_server.jobs
 

@@ -185,7 +185,7 @@ class VertexServer:
     def _check_token(self, context: grpc.ServicerContext) -> None:
         headers = dict(context.invocation_metadata())
         token = str(headers.get("authorization", "")).removeprefix("Bearer ")
-        if token not in self.sign_in.tokens:
+        if not self.sign_in.knows(token):
             raise ANSWERS["unauthenticated"]
 
     def _take_fault(self, method: str) -> Fault | None:

@@ -73,10 +73,10 @@ def labels_of(mark: Mark) -> dict[str, str]:
 
 def read_mark(labels: Mapping[str, str]) -> Mark | None:
     """The mark among labels; None when they are of somebody else's."""
-    try:
-        return Mark(labels[PROFILE_LABEL], labels[SCHEDULE_LABEL], labels[CONTENT_LABEL])
-    except KeyError:
+    # Not by KeyError: protobuf's maps answer an empty text for what they lack.
+    if not all(label in labels for label in (PROFILE_LABEL, SCHEDULE_LABEL, CONTENT_LABEL)):
         return None
+    return Mark(labels[PROFILE_LABEL], labels[SCHEDULE_LABEL], labels[CONTENT_LABEL])
 
 
 def _parent(profile: VertexProfile) -> str:
