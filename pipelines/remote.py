@@ -26,6 +26,9 @@ WANTED = {
 }
 
 
+FIGURES = {("evaluate", "metrics"), ("train", "model")}  # of those, what the figures at the end are read from
+
+
 def connect(profile: AnyProfile) -> Platform:
     """Sign in to a profile's platform.
 
@@ -90,11 +93,11 @@ def explain(message: str) -> str:
     return " ".join(message.split())
 
 
-def fetch(platform: Platform, run_id: str, run: Run) -> bool:
+def fetch(platform: Platform, run_id: str, run: Run) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
 
     Returns:
-        Whether there was anything to bring.
+        What of WANTED was there to bring, by step and output.
 
     Raises:
         DataError: They are there, but cannot be read from here.
@@ -109,4 +112,4 @@ def fetch(platform: Platform, run_id: str, run: Run) -> bool:
             buckets.copy(f"{address.rstrip('/')}/{file}" if file else address, target)
         except DataError as error:
             raise DataError(f"the {output} of {step} stays where it is: {error}") from error
-    return bool(found)
+    return set(found)

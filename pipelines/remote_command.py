@@ -13,7 +13,7 @@ from rich.markup import escape
 from components.mnist.errors import DataError
 from components.mnist.settings import Value
 from pipelines import configuration, jobs, remote, training
-from pipelines.platforms import Platform, PlatformError, RunState, SignInError, State
+from pipelines.platforms import DeniedError, PassingError, Platform, PlatformError, RunState, SignInError, State
 from pipelines.profiles import AnyProfile
 from pipelines.runs import Run
 from pipelines.screen import console, errors, refuse, show_figures, show_path
@@ -45,14 +45,16 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     except PlatformError as error:
         new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
         raise
-    new.save(state="running", run_id=run_id, link=platform.link(run_id))
-    new.link_as_latest()
-    console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
-    console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
-    if not wait:
-        console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
-        return
-    _follow_to_its_end(platform, profile, run_id, new)
+    with _left_running(profile, run_id):
+        new.save(state="running", run_id=run_id, link=platform.link(run_id))
+        new.link_as_latest()
+        console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
+        console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+        if not wait:
+            console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
+            return
+        ended = remote.follow(platform, run_id, _show_line)
+    _show_end(platform, run_id, ended, new)
 
 
 def follow(
@@ -66,10 +68,11 @@ def follow(
     platform = remote.connect(profile)
     with _left_running(profile, run_id):
         platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
-    new = Run(runs, title="")
-    new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
-    new.link_as_latest()
-    _follow_to_its_end(platform, profile, run_id, new)
+        new = Run(runs, title="")
+        new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
+        new.link_as_latest()
+        ended = remote.follow(platform, run_id, _show_line)
+    _show_end(platform, run_id, ended, new)
 
 
 def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
@@ -79,9 +82,8 @@ def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE
     console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
 
 
-def _follow_to_its_end(platform: Platform, profile: AnyProfile, run_id: str, record: Run) -> None:
-    with _left_running(profile, run_id):
-        ended = remote.follow(platform, run_id, _show_line)
+def _show_end(platform: Platform, run_id: str, ended: RunState, record: Run) -> None:
+    """Show what came out, and end the command by it."""
     record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
     if ended.state is State.SUCCEEDED:
         _show_results(platform, run_id, record)
@@ -110,9 +112,12 @@ def _show_results(platform: Platform, run_id: str, record: Run) -> None:
         console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
         return
     if not fetched:
-        console.print("Its figures and report are on its page: this profile has no pipeline_root in a gs:// bucket.")
+        console.print("Its figures and report are on its page: they are in no gs:// bucket (pipeline_root).")
         return
-    show_figures(record)
+    if missing := [f"{output} of {step}" for step, output in remote.WANTED if (step, output) not in fetched]:
+        console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
+    if remote.FIGURES <= fetched:
+        show_figures(record)
     if report := record.collect_report():
         console.print()
         show_path("report", report)
@@ -136,5 +141,5 @@ def _left_running(profile: AnyProfile, run_id: str) -> Iterator[None]:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    except SignInError as error:
-        raise SignInError(f"{error} The run goes on; afterwards: {again}") from error
+    except (SignInError, DeniedError, PassingError) as error:
+        raise type(error)(f"{error} The run goes on; afterwards: {again}") from error
