@@ -116,7 +116,7 @@ def _show_results(platform: Platform, run_id: str, record: Run) -> None:
         return
     if missing := [f"{output} of {step}" for step, output in remote.WANTED if (step, output) not in fetched]:
         console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
-    if remote.FIGURES <= fetched:
+    if fetched >= remote.FIGURES:
         show_figures(record)
     if report := record.collect_report():
         console.print()
