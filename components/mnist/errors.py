@@ -71,7 +71,8 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
 def _describe(error: Exception) -> dict[str, object]:
     return {
         "error": type(error).__name__,
-        "message": " ".join(str(error).split()),
         "expected": isinstance(error, MnistError),
         "details": "".join(traceback.format_exception(error)),
+        # Last: of a long file, Kubernetes hands on the end only.
+        "message": " ".join(str(error).split()),
     }
