@@ -16,7 +16,7 @@ from rich.table import Table
 
 from components.mnist.errors import MnistError, OutputError, SettingError
 from components.mnist.settings import Value
-from pipelines import configuration, jobs, parameters, remote_command, schedule_command, single, training
+from pipelines import configuration, doctor, jobs, parameters, remote_command, schedule_command, single, training
 from pipelines.display import Display, show_download
 from pipelines.remote_command import Profiles
 from pipelines.runs import Run, StepError
@@ -138,6 +138,7 @@ def compile_pipeline(
 
 app.command()(remote_command.follow)
 app.command()(remote_command.cancel)
+app.command()(doctor.doctor)
 app.add_typer(schedule_command.app, name="schedule")
 
 
