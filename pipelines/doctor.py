@@ -3,6 +3,7 @@
 What is looked at, place by place, is in `pipelines/checks`.
 """
 
+import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,8 @@ def doctor(on: Place = None, profiles: Profiles = configuration.FILE) -> None:
 
     Without --on: this machine, and containers as far as they are there. Exit code 1 when anything fails.
     """
+    # Libraries log each try; what comes of it is in the check's line.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     counts: Counter[Verdict] = Counter()
     done: dict[str, Verdict] = {}
     for section in _choose(on, profiles):

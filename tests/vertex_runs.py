@@ -89,6 +89,11 @@ class Runs:
         self._advance(name)
         return self.jobs[name]
 
+    def list_jobs(self, request: types.ListPipelineJobsRequest) -> types.ListPipelineJobsResponse:
+        self._place.check_parent(request.parent)
+        newest = list(reversed(self.jobs.values()))[: request.page_size or None]
+        return types.ListPipelineJobsResponse(pipeline_jobs=newest)
+
     def cancel(self, request: types.CancelPipelineJobRequest) -> empty_pb2.Empty:
         name = self._place.read_id(request.name, "pipelineJobs", self.jobs)
         state = self.jobs[name].state.name

@@ -65,6 +65,7 @@ class VertexServer:
         self._methods: dict[str, tuple[str, Any, Callable[[Any], Any]]] = {
             "CreatePipelineJob": (PIPELINE_SERVICE, types.CreatePipelineJobRequest, self._runs.create),
             "GetPipelineJob": (PIPELINE_SERVICE, types.GetPipelineJobRequest, self._runs.get),
+            "ListPipelineJobs": (PIPELINE_SERVICE, types.ListPipelineJobsRequest, self._runs.list_jobs),
             "CancelPipelineJob": (PIPELINE_SERVICE, types.CancelPipelineJobRequest, self._runs.cancel),
             "CreateSchedule": (SCHEDULE_SERVICE, types.CreateScheduleRequest, self._schedules.create),
             "GetSchedule": (SCHEDULE_SERVICE, types.GetScheduleRequest, self._schedules.get),
@@ -202,8 +203,8 @@ class VertexServer:
             self.network.cut()
         if fault.kind in ("cut", "timeout"):
             gone = threading.Event()
-            context.add_callback(gone.set)
-            gone.wait(LONGEST_SILENCE_SECONDS)
+            if context.add_callback(gone.set):
+                gone.wait(LONGEST_SILENCE_SECONDS)
             raise Refusal(grpc.StatusCode.CANCELLED, "Nobody listens any more.")
         usual = ANSWERS[fault.kind]
         raise Refusal(usual.code, fault.words or usual.words, usual.reason, usual.metadata)

@@ -3,9 +3,9 @@
 import difflib
 import functools
 import re
+import warnings
 
 import google.auth
-from google.auth import impersonated_credentials
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
@@ -76,7 +76,9 @@ class Vertex:
     def check_credentials(self) -> Finding:
         """Whether Google knows who is asking, and who that is."""
         try:
-            credentials, _ = google.auth.default(scopes=CLOUD)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a person's credentials name no project that pays
+                credentials, _ = google.auth.default(scopes=CLOUD)
             if not credentials.valid:
                 credentials.refresh(functools.partial(Request(), timeout=ANSWER_SECONDS))
         except GoogleAuthError as error:
@@ -159,20 +161,9 @@ class Vertex:
         """Whether the steps' account may read and write at the pipeline root: only it can ask, where one may be it."""
         account, bucket = self._profile.service_account or "", remote.find_bucket(self._profile.pipeline_root)
         wanted = (*remote.READ, *remote.WRITE)
-        acting = Google(
-            impersonated_credentials.Credentials(
-                self._credentials,
-                target_principal=account,
-                target_scopes=CLOUD,
-                lifetime=300,
-                iam_endpoint_override=f"{google_apis.IAM_CREDENTIALS}/v1/projects/-/serviceAccounts/{account}"
-                ":generateAccessToken",
-            ),
-            project=self._profile.project,
-        )
         url = f"{google_apis.STORAGE}/storage/v1/b/{bucket.removeprefix('gs://')}/iam/testPermissions"
         try:
-            granted = (acting.get(url, {"permissions": wanted}) or {}).get("permissions", ())
+            granted = (self._google.act_as(account).get(url, {"permissions": wanted}) or {}).get("permissions", ())
         except UntoldError:
             return skip(
                 f"only {account} itself can ask, and you may not act as it here (role Service Account Token Creator); "
