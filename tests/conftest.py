@@ -18,6 +18,9 @@ from components.mnist.datasets import write_dataset
 from components.mnist.sources import SAMPLE
 
 if TYPE_CHECKING:
+    from tests.kubeflow_server import KubeflowServer
+
+if TYPE_CHECKING:
     from tests.vertex_server import VertexServer
 from tests.storage_server import StorageServer, run_emulator, serve_storage
 
@@ -125,6 +128,17 @@ def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         shorten_waits(monkeypatch)
+        yield server
+
+
+@pytest.fixture
+def kubeflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
+    """A played Kubeflow with the namespace team-a, which asks for no sign-in."""
+    # Loaded here: few tests need it.
+    from tests.kubeflow_server import KubeflowServer
+
+    monkeypatch.setenv("NO_PROXY", "*")
+    with KubeflowServer(namespaces=("team-a",)) as server:
         yield server
 
 

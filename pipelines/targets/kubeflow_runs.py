@@ -27,6 +27,7 @@ STATES = {
     "FAILED": State.FAILED,
     "CANCELED": State.CANCELLED,
 }
+ENDED_EARLY = "deadline"  # in Argo's words for a step that was ended with its run
 NEVER = datetime.fromtimestamp(0, UTC)  # Kubeflow Pipelines writes this for times that have not come
 
 
@@ -121,7 +122,10 @@ def _read_task(step: str, details: list[Any], run: State, workflow: Workflow | N
     if state is State.FAILED:
         message = next((text for each in (task, driver) if each and (text := _find_message(each))), "")
         message = message or (workflow.find_message(step) if workflow else "")
-    return TaskState(step, state, _measure(task) if task and state.is_final else None, message)
+    if run is State.CANCELLED and state is State.FAILED and ENDED_EARLY in message:
+        state, message = State.CANCELLED, ""
+    is_measured = task and state.is_final and state is not State.SKIPPED
+    return TaskState(step, state, _measure(task) if is_measured else None, message)
 
 
 def _find_newest(details: list[Any], name: str) -> Any:
