@@ -171,20 +171,29 @@ def test_one_failing_check_keeps_only_those_from_being_made_that_need_it() -> No
     def refuse() -> Finding:
         raise SettingError("no.")
 
-    done: dict[str, Verdict] = {}
+    stand: dict[str, bool] = {}
     made = [
         Check("first", refuse),
         Check("second", lambda: ok("fine"), needs=("first",)),
         Check("third", lambda: ok("fine"), needs=("second",)),
         Check("fourth", lambda: ok("fine")),
     ]
-    texts = [perform(each, done).text for each in made]
+    texts = [perform(each, stand).text for each in made]
     assert texts == [
         "no.",
         "because it needs first, see above",
         "because it needs second, see above",
         "fine",
     ]
+
+
+def test_what_nobody_tells_keeps_nothing_from_being_made() -> None:
+    def say_nothing() -> Finding:
+        raise UntoldError("it is closed.")
+
+    stand: dict[str, bool] = {}
+    perform(Check("first", say_nothing), stand)
+    assert perform(Check("second", lambda: ok("fine"), needs=("first",)), stand) == ok("fine")
 
 
 @pytest.mark.parametrize("make", [check.fail, check.warn])

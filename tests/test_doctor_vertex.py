@@ -73,9 +73,9 @@ def look(google: GoogleServer, vertex_server: VertexServer) -> Look:
                 **keys,
             }
         )
-        done: dict[str, Verdict] = {}
+        stand: dict[str, bool] = {}
         checks = [each for each in vertex.for_profile(profile) if each.name not in ("images", "registry")]
-        return {check.name: perform(check, done) for check in checks}
+        return {check.name: perform(check, stand) for check in checks}
 
     return look
 
@@ -158,7 +158,8 @@ def test_another_project_is_told(look: Look) -> None:
     assert found["permissions"].verdict is Verdict.FAILING
     assert "gcloud projects list" in found["permissions"].text
     assert found["region"].verdict is Verdict.SKIPPED
-    assert found["Vertex AI"].verdict is Verdict.SKIPPED
+    assert found["Vertex AI"].verdict is Verdict.FAILING
+    assert "gcloud projects list" in found["Vertex AI"].text
 
 
 def test_missing_permissions_are_named_with_the_role_that_has_them(look: Look, google: GoogleServer) -> None:

@@ -77,15 +77,16 @@ class Check:
     seconds: float = LONGEST_SECONDS
 
 
-def perform(check: Check, done: dict[str, Verdict]) -> Finding:
-    """Make one check; that it fails, hangs or breaks keeps no later one from being made.
+def perform(check: Check, stand: dict[str, bool]) -> Finding:
+    """Make one check; that it fails, hangs or breaks keeps only those from being made that need it.
 
     Args:
-        done: How earlier checks ended, by name; this one is added.
+        stand: Whether what earlier checks looked at can be built on, by their names; this one is added.
     """
-    lacking = [name for name in check.needs if done.get(name) in (Verdict.FAILING, Verdict.SKIPPED)]
+    lacking = [name for name in check.needs if not stand[name]]
     finding = skip(f"it needs {' and '.join(lacking)}, see above") if lacking else _look(check)
-    done[check.name] = finding.verdict
+    # What nobody tells may well be there.
+    stand[check.name] = not lacking and finding.verdict is not Verdict.FAILING
     return finding
 
 

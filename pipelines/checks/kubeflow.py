@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ def for_profile(profile: KubeflowProfile) -> list[Check]:
         Check("host", looks.check_host),
         Check("sign-in", looks.check_sign_in, needs=("host",), seconds=30),  # Dex takes several pages
         Check("server", looks.check_server, needs=("sign-in",)),
-        Check("namespace", looks.check_namespace, needs=("server",)),
+        Check("namespace", looks.check_namespace, needs=("sign-in",)),
         Check("experiment", looks.check_experiment, needs=("namespace",)),
     ]
     if (root := profile.pipeline_root) is not None:
@@ -81,7 +82,7 @@ class Kubeflow:
             raise kubeflow_network.explain_silence(error, start, creates=False) from None
         if urlsplit(host).scheme == "https":
             return ok(f"{host} answers, and its certificate is trusted")
-        if not isinstance(self._profile.sign_in, NoSignIn) and not _stays_here(host):
+        if not isinstance(self._profile.sign_in, NoSignIn) and not stays_here(host):
             return warn(
                 f"{host} answers, but without encryption: whoever is between can read what signs you in.",
                 "Use its https:// address.",
@@ -107,13 +108,7 @@ class Kubeflow:
 
     def check_server(self) -> Finding:
         """Whether the server's version can run what this client compiles."""
-        version = self._health.get("tag_name") or self._health.get("apiServerTagName") or ""
-        if self._health.get("apiServerReady") is False:
-            return fail(
-                "its page answers, but the API behind it does not.",
-                "See why: kubectl logs --namespace kubeflow deployment/ml-pipeline",
-            )
-        return judge_version(str(version), self._profile)
+        return judge_server(self._health, self._profile)
 
     def check_namespace(self) -> Finding:
         """Whether the profile names a namespace exactly where the server has users."""
@@ -166,6 +161,20 @@ def read_end(token: str) -> float | None:
         return None
 
 
+def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding:
+    """Whether a server works and fits the client.
+
+    Args:
+        health: As its API tells it, or in the words of the page that stands before the API.
+    """
+    if health.get("apiServerReady") is False:
+        return fail(
+            "its page answers, but the API behind it does not.",
+            "See why: kubectl logs --namespace kubeflow deployment/ml-pipeline",
+        )
+    return judge_version(str(health.get("tag_name") or health.get("apiServerTagName") or ""), profile)
+
+
 def judge_version(version: str, profile: KubeflowProfile) -> Finding:
     """Whether a server can run what the client compiles for a profile.
 
@@ -206,7 +215,8 @@ def _spell(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _stays_here(address: str) -> bool:
+def stays_here(address: str) -> bool:
+    """Whether what is sent to an address never leaves this machine."""
     try:
         check_address(address)
     except DataError:
