@@ -88,8 +88,8 @@ def describe(task: TaskState) -> str:
 
 def explain(message: str) -> str:
     """The library's own line, where a platform hands on what the step reported; its own words otherwise."""
-    if match := re.search(r'"message": ("(?:[^"\\]|\\.)*")', message):
-        return str(json.loads(match[1]))
+    if found := re.findall(r'"message": ("(?:[^"\\]|\\.)*")', message):
+        return str(json.loads(found[-1]))
     return " ".join(message.split())
 
 

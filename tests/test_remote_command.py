@@ -5,6 +5,8 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +16,29 @@ import pytest
 from components.mnist.evaluation import evaluate_model
 from components.mnist.reporting import write_report
 from pipelines import parameters, training
+from tests.kubeflow_argo import Step
+from tests.kubeflow_doors import TokenDoor
+from tests.kubeflow_server import KubeflowServer
+from tests.kubeflow_state import STEPS as KUBEFLOW_STEPS
+from tests.kubeflow_state import SUCCESS
+from tests.kubeflow_state import fail_at as fail_kubeflow_at
 from tests.project import Project
 from tests.storage_server import StorageServer
 from tests.vertex_runs import fail_at
 from tests.vertex_server import VertexServer
 
 BUCKET = "artifacts-of-runs"
+# Of a run on Kubeflow, as far as it is the same for all: each step is seen running, then at its end.
+STORY = tuple(
+    {
+        "state": "RUNNING",
+        "steps": {
+            name: Step("SUCCEEDED" if place < now else "RUNNING")
+            for place, name in enumerate(KUBEFLOW_STEPS[: now + 1])
+        },
+    }
+    for now in range(len(KUBEFLOW_STEPS))
+)
 DEFAULTS = parameters.read_defaults(training.build(training.Place()))
 
 
@@ -93,6 +112,61 @@ class OnVertex:
             self.server.uris[artifact.parent.name, artifact.name] = address
 
 
+class OnKubeflow:
+    """Kubeflow Pipelines, behind a door that wants a token."""
+
+    def __init__(self) -> None:
+        self.server = KubeflowServer(namespaces=("team-a",), door=(door := TokenDoor("good-token")))
+        self.door = door
+        self.server.script(*STORY, SUCCESS)
+        self.environment = {"KUBEFLOW_TOKEN": "good-token", "NO_PROXY": "*"}
+        self.profile = (
+            f'[there]\ntarget = "kubeflow"\nhost = "{self.server.host}"\nnamespace = "team-a"\n'
+            f'pipeline_root = "gs://{BUCKET}/root"\nsign_in = {{ method = "token", variable = "KUBEFLOW_TOKEN" }}\n'
+        )
+
+    def runs(self) -> dict[str, dict[str, Any]]:
+        return {name: dict(run["runtime_config"]["parameters"]) for name, run in self.server.runs.items()}
+
+    def state(self, run_id: str) -> str:
+        return str(self.server.runs[run_id]["state"])
+
+    def fail_at(self, step: str, words: str) -> None:
+        self.server.script(*STORY[: KUBEFLOW_STEPS.index(step) + 1], fail_kubeflow_at(step, words))
+
+    def lose_answer(self) -> None:
+        self.server.fail("CreateRun", "lost")
+
+    def be_busy(self) -> None:
+        self.server.fail("CreateRun", "429")
+        self.server.fail("GetRun", "503", times=2)
+
+    def expire(self) -> None:
+        self.door.tokens.clear()
+
+    def keep(self, folder: Path, storage: StorageServer) -> None:
+        """Where they lie has the run's id in it, so they are put there while the run is on its last step."""
+        self.server.script(*STORY)
+
+        def wait_for_it() -> None:
+            while not self.server.runs:
+                time.sleep(0.01)
+            [run_id] = self.server.runs
+            for artifact in folder.glob("*/*"):
+                place = f"mnist-training/{run_id}/{artifact.parent.name}/7f6b2c1e-salt/{artifact.name}"
+                upload(storage, artifact, f"gs://{BUCKET}/root/{place}")
+            self.server.script(STORY[-1], SUCCESS)
+
+        threading.Thread(target=wait_for_it, daemon=True).start()
+
+
+@pytest.fixture
+def kubeflow() -> Iterator[OnKubeflow]:
+    played = OnKubeflow()
+    with played.server:
+        yield played
+
+
 @pytest.fixture
 def vertex(tmp_path: Path) -> Iterator[OnVertex]:
     folder = tmp_path / "google"
@@ -101,7 +175,7 @@ def vertex(tmp_path: Path) -> Iterator[OnVertex]:
         yield OnVertex(server)
 
 
-@pytest.fixture(params=["vertex"])
+@pytest.fixture(params=["kubeflow", "vertex"])
 def platform(request: pytest.FixtureRequest) -> Played:
     return request.getfixturevalue(request.param)
 
@@ -263,7 +337,7 @@ def test_expired_credentials_say_so(
     platform.expire()
     finished = mnist("run", "--on", "there")
     assert finished.returncode == 1
-    assert re.search(r"expired|sign in again", finished.stderr, re.IGNORECASE)
+    assert re.search(r"expired|no longer", finished.stderr, re.IGNORECASE)
     assert platform.runs() == {}
     assert not (here / "runs" / "latest").exists()
 
