@@ -14,7 +14,6 @@ from rich.markup import escape
 
 from components.mnist.errors import SettingError
 from pipelines import configuration
-from pipelines.checks import engine, machine
 from pipelines.checks.check import Check, Finding, Verdict, ok, perform
 from pipelines.profiles import VertexProfile
 from pipelines.remote_command import Profiles
@@ -66,6 +65,9 @@ def doctor(on: Place = None, profiles: Profiles = configuration.FILE) -> None:
 
 
 def _choose(on: str | None, file: Path) -> list[Section]:
+    # Imported late: every command loads this module, and starts faster without what the checks need.
+    from pipelines.checks import engine, machine
+
     if on is None:
         return [
             Section(HERE, machine.for_runs_here(file)),

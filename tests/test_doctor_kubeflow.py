@@ -15,6 +15,7 @@ from pipelines import retrying
 from pipelines.checks import check, kubeflow, remote
 from pipelines.checks.check import Finding, Verdict, perform
 from pipelines.profiles import KubeflowProfile
+from tests.conftest import Web
 from tests.google_accounts import identity
 from tests.kubeflow_doors import DexDoor, TokenDoor
 from tests.kubeflow_server import KubeflowServer
@@ -67,10 +68,18 @@ def test_a_wrong_host_is_one_failing_line(monkeypatch: pytest.MonkeyPatch) -> No
     assert {each.verdict for name, each in found.items() if name != "host"} == {Verdict.SKIPPED}
 
 
-def test_another_page_than_pipelines_is_told(kubeflow_server: KubeflowServer) -> None:
-    found = look(kubeflow_server.host + "/pipelin", namespace="team-a")
-    assert found["sign-in"].verdict is Verdict.FAILING
-    assert "host of [cluster]" in found["sign-in"].text
+def test_a_host_without_pipelines_is_told() -> None:
+    with KubeflowServer(path="/pipeline") as server:
+        found = look(f"{server.origin}/pipeline/v2")
+        assert found["host"].verdict is Verdict.OK  # its dashboard answers to any address
+        assert found["sign-in"].verdict is Verdict.FAILING
+        assert "On a whole Kubeflow it ends with /pipeline." in found["sign-in"].text
+
+
+def test_another_server_is_told(web: Web) -> None:
+    found = look(web.address)["host"]
+    assert found.verdict is Verdict.FAILING
+    assert "answers, but not as Kubeflow Pipelines does (404 Not Found)." in found.text
 
 
 # --- encryption ----------------------------------------------------------------------------------------------------

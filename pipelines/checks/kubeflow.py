@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -80,6 +81,11 @@ class Kubeflow:
         except HTTPError as error:
             start = f"{kubeflow_network.name_host(self._profile)} could not be reached"
             raise kubeflow_network.explain_silence(error, start, creates=False) from None
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return fail(
+                f"{host} answers, but not as Kubeflow Pipelines does ({answer.status} {answer.reason}).",
+                "Correct host in the profile: on a whole Kubeflow it ends with /pipeline.",
+            )
         if urlsplit(host).scheme == "https":
             return ok(f"{host} answers, and its certificate is trusted")
         if not isinstance(self._profile.sign_in, NoSignIn) and not stays_here(host):
@@ -87,7 +93,8 @@ class Kubeflow:
                 f"{host} answers, but without encryption: whoever is between can read what signs you in.",
                 "Use its https:// address.",
             )
-        return ok(f"{host} answers ({answer.status})")
+        asks = ", and asks who one is" if answer.status in (301, 302, 303, 307, 401, 403) else ""
+        return ok(f"{host} answers{asks}")
 
     def check_sign_in(self) -> Finding:
         """Whether the host takes the credentials, and how long they are good for."""

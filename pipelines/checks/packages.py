@@ -27,7 +27,7 @@ def check_packages(extras: Iterable[str]) -> Finding:
     missing = [name for name, version in needed.items() if version is None]
     others = [f"{name} is {found}, locked {locked[name]}" for name, found in _departing(needed, locked)]
     if not missing and not others:
-        return ok(f"{len(needed)} as {LOCK} has them")
+        return ok(f"{len(needed)} installed, all in the versions that {LOCK} locks")
     told = [f"{_shorten(missing)} not installed"] if missing else []
     told += [_shorten(others)] if others else []
     return fail(f"{'; '.join(told)}.", f"Make the environment anew: {MEND}")

@@ -139,7 +139,7 @@ class Vertex:
         """Whether the steps' account exists and may be used."""
         account = self._profile.service_account
         if not account:
-            return ok("none is named: the steps run as the project's Compute Engine account, which may too much mostly")
+            return ok("none is named: the steps run as the project's Compute Engine account, which mostly may do more")
         missing = self._google.find_missing(
             f"{google_apis.IAM}/v1/projects/-/serviceAccounts/{account}:testIamPermissions", (ACT_AS,)
         )
