@@ -61,25 +61,31 @@ class Proxy:
                 client, _ = listener.accept()
             except OSError:  # closed
                 return
-            server = socket.create_connection(("127.0.0.1", self._server_port))
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._server_port)) as server:
             with self._lock:
                 self._open |= {client, server}
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, target, source is client), daemon=True).start()
+            answers = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            answers.start()
+            self._pass_on(client, server, is_request=True)
+            answers.join()
+            with self._lock:
+                self._open -= {client, server}
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, *, is_request: bool = False) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK_BYTES):
                 if is_request and self._cut_request:
                     self._cut_request = False
                     target.sendall(chunk[: len(chunk) // 2])
                     self.cut()
-                    break
                 target.sendall(chunk)
+        # Not closed here: while the other thread still reads from it, a closed socket would stay open unseen.
         for one in (source, target):
-            with self._lock:
-                self._open.discard(one)
-            one.close()
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def _listen(port: int) -> socket.socket:

@@ -63,7 +63,6 @@ class Connection:
                 ("grpc.max_send_message_length", UNLIMITED),
                 ("grpc.max_receive_message_length", UNLIMITED),
                 ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
-                ("grpc.min_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
             ],
         )
         self.pipelines = PipelineServiceClient(transport=PipelineServiceGrpcTransport(channel=channel))
