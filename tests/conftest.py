@@ -133,11 +133,13 @@ def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[
 
 @pytest.fixture
 def kubeflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
-    """A played Kubeflow with the namespace team-a, which asks for no sign-in."""
+    """A played Kubeflow with the namespace team-a, which asks for no sign-in; clients wait briefly."""
     # Loaded here: few tests need it.
+    from tests.kubeflow_jobs import shorten_waits
     from tests.kubeflow_server import KubeflowServer
 
     monkeypatch.setenv("NO_PROXY", "*")
+    shorten_waits(monkeypatch)
     with KubeflowServer(namespaces=("team-a",)) as server:
         yield server
 

@@ -5,7 +5,9 @@ five fields of cron (read as seconds first), a missing time zone.
 """
 
 import json
+import operator
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
@@ -35,6 +37,12 @@ MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"]
 # Of robfig/cron 1.2: seconds, minutes, hours, days of the month, months, days of the week.
 CRON = ((0, 59, []), (0, 59, []), (0, 23, []), (1, 31, []), (1, 12, MONTHS), (0, 6, DAYS))
+
+TESTS: dict[str, Callable[[str, str], bool]] = {
+    "EQUALS": operator.eq,
+    "NOT_EQUALS": operator.ne,
+    "IS_SUBSTRING": operator.contains,
+}
 
 
 class Refusal(Exception):  # noqa: N818  (what the server does)
@@ -177,7 +185,7 @@ def _read_number(text: str, low: int, names: list[str]) -> int:
     return int(text) if text.isdecimal() else -1
 
 
-def read_filter(text: str) -> list[dict[str, Any]]:
+def read_filter(text: str, fields: tuple[str, ...]) -> list[dict[str, Any]]:
     """The predicates of a list's filter, from JSON that is encoded once more than the address around it."""
     if not text:
         return []
@@ -185,20 +193,16 @@ def read_filter(text: str) -> list[dict[str, Any]]:
         content = json.loads(unquote_plus(text))
     except ValueError as error:
         raise Refusal(400, f"Invalid input error: failed to parse valid filter from {text!r}: {error}") from None
-    return list(read_model("V2beta1Filter", content).get("predicates", []))
+    predicates = read_model("V2beta1Filter", content).get("predicates", [])
+    for predicate in predicates:
+        key, operation = predicate.get("key"), predicate.get("operation")
+        require(key in fields, f"no support for filtering on unrecognized field {key!r}.")
+        require(operation in TESTS, f"the operation {operation} is not played here.", 501)
+        require("string_value" in predicate, f"the predicate for {key} has no value.")
+    return list(predicates)
 
 
-def matches(item: dict[str, Any], predicate: dict[str, Any], fields: tuple[str, ...]) -> bool:
-    """Whether a thing is one that a predicate of a filter means."""
-    key, operation = predicate.get("key", ""), predicate.get("operation")
-    require(key in fields, f"no support for filtering on unrecognized field {key!r}.")
-    value = str(item.get(key, ""))
-    if operation == "IN":
-        return value in predicate["string_values"]["values"]
-    tests = {
-        "EQUALS": lambda wanted: value.casefold() == wanted.casefold(),  # as the database compares
-        "NOT_EQUALS": lambda wanted: value.casefold() != wanted.casefold(),
-        "IS_SUBSTRING": lambda wanted: wanted.casefold() in value.casefold(),
-    }
-    require(operation in tests, f"the operation {operation} is not played here.", 501)
-    return tests[operation](predicate["string_value"])
+def matches(item: dict[str, Any], predicate: dict[str, Any]) -> bool:
+    """Whether a thing is one that a predicate of a filter means; capitals make no difference, as in the database."""
+    value, wanted = str(item.get(predicate["key"], "")), str(predicate["string_value"])
+    return TESTS[predicate["operation"]](value.casefold(), wanted.casefold())

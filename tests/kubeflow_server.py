@@ -8,6 +8,7 @@
 What came of it is read from `server.runs`, `server.recurring_runs` and `server.experiments`: JSON as it is answered.
 """
 
+import contextlib
 import json
 import re
 import socket
@@ -116,7 +117,9 @@ class KubeflowServer:
         self._path = path
         self._encryption = encryption
         self._faults: dict[str, Fault] = {}
+        self._faults_after: dict[str, tuple[str, Fault]] = {}
         self._refuse_after: tuple[str, float] | None = None
+        self._open: set[socket.socket] = set()
         self._lock = threading.RLock()
         self._closing = threading.Event()
         self._listener = self._listen(0)
@@ -143,13 +146,22 @@ class KubeflowServer:
         assert kind in (*FAULTS, ANOTHER), kind
         self._faults[call] = Fault(kind, times, retry_after, body)
 
+    def fail_after(self, first: str, call: str, kind: str, *, times: int = 1) -> None:
+        """Let a fault happen at a call from when another has been taken."""
+        self._faults_after[first] = call, Fault(kind, times)
+
     def refuse(self, seconds: float, *, after: str = "") -> None:
         """Refuse connections for a while: now, or from when a call has been answered."""
         if after:
             self._refuse_after = after, seconds
-        else:
-            self._stop_listening()
-            threading.Timer(seconds, self._listen_again).start()
+            return
+        self._refuse(seconds)
+
+    def _refuse(self, seconds: float, *, but: socket.socket | None = None) -> None:
+        self._stop_listening(but=but)
+        timer = threading.Timer(seconds, self._listen_again)
+        timer.daemon = True
+        timer.start()
 
     def script(self, *scenes: Mapping[str, Any]) -> None:
         """What `GetRun` finds, one scene for each time; the last stays. See `State.show`."""
@@ -161,6 +173,16 @@ class KubeflowServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 10
+            disable_nagle_algorithm = True
+            wbufsize = -1  # headers and body in one packet
+
+            def setup(self) -> None:
+                super().setup()
+                played._open.add(self.connection)
+
+            def finish(self) -> None:
+                played._open.discard(self.connection)
+                super().finish()
 
             def do_GET(self) -> None:
                 played._serve(self)
@@ -184,9 +206,13 @@ class KubeflowServer:
         threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True).start()
         return listener
 
-    def _stop_listening(self) -> None:
+    def _stop_listening(self, *, but: socket.socket | None = None) -> None:
+        """Refuse who comes, and end what stands except one connection, which is still to be answered."""
         self._listener.shutdown()
         self._listener.server_close()
+        for connection in self._open - {but}:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _listen_again(self) -> None:
         if not self._closing.is_set():
@@ -204,9 +230,11 @@ class KubeflowServer:
             if name and not reply:
                 self.calls.append(name)
                 reply = self._answer(name, call, arguments, fault)
+                if name in self._faults_after:
+                    later, self._faults[later] = self._faults_after.pop(name)
             if self._refuse_after and self._refuse_after[0] == name:
                 seconds, self._refuse_after = self._refuse_after[1], None
-                self.refuse(seconds)
+                self._refuse(seconds, but=handler.connection)
                 handler.close_connection = True
         _send(handler, reply or self._answer_page(call), fault, self._closing)
 

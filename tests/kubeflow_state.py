@@ -251,9 +251,8 @@ class State:
     def _list(self, items: Mapping[str, dict[str, Any]], what: str, query: dict[str, str]) -> dict[str, Any]:
         known = {"namespace", "experiment_id", "page_token", "page_size", "sort_by", "filter"}
         require(set(query) <= known, f"unknown query parameters {sorted(set(query) - known)}")
-        found = [item for item in items.values() if self._is_in_scope(item, query)]
-        for predicate in read_filter(query.get("filter", "")):
-            found = [item for item in found if matches(item, predicate, FIELDS)]
+        belongs, predicates = self._read_scope(query), read_filter(query.get("filter", ""), FIELDS)
+        found = [item for item in items.values() if belongs(item) and all(matches(item, each) for each in predicates)]
         key, descending = _read_sort(query.get("sort_by", ""))
         found.sort(key=lambda item: str(item[key]), reverse=descending)
         # One of these fields is spelled otherwise than all others: recurringRuns.
@@ -261,15 +260,14 @@ class State:
         field = next(spelled for name, spelled in names.items() if name not in ("total_size", "next_page_token"))
         return _cut_page(field, found, query)
 
-    def _is_in_scope(self, item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    def _read_scope(self, query: Mapping[str, str]) -> Callable[[Mapping[str, Any]], bool]:
+        """Check what a list is asked to hold, and tell what belongs to it."""
         if id := query.get("experiment_id"):
-            experiment = _find(self.experiments, id, "Experiment")
-            self._check_namespace(experiment["namespace"], "the experiment")
-            return bool(item["experiment_id"] == id)
+            self._check_namespace(_find(self.experiments, id, "Experiment")["namespace"], "the experiment")
+            return lambda item: bool(item["experiment_id"] == id)
         namespace = query.get("namespace", "")
         self._check_namespace(namespace, "List")
-        owner = item if "namespace" in item else self.experiments[item["experiment_id"]]
-        return bool(owner["namespace"] == namespace)
+        return lambda item: bool(self.experiments[item["experiment_id"]]["namespace"] == namespace)
 
     def _check_namespace(self, namespace: str, call: str) -> None:
         if not self._namespaces:

@@ -7,24 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from google.cloud import storage
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines.platforms import ConflictError, Job, MissingError, Platform, PlatformError, RunState, State
 from pipelines.targets import kubeflow, kubeflow_connection
 from tests.kubeflow_argo import Step
-from tests.kubeflow_jobs import new_job, new_profile, shorten_waits
+from tests.kubeflow_jobs import new_job, new_profile
 from tests.kubeflow_server import ANOTHER, KubeflowServer
 from tests.kubeflow_state import HALF, START, SUCCESS, fail_at
+from tests.storage_server import StorageServer
 
 REPORT = json.dumps(
     {"error": "DeviceError", "details": "Traceback ...", "message": "no GPU was found. Set require_gpu."}
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten_waits(monkeypatch)
 
 
 @pytest.fixture
@@ -262,6 +259,37 @@ def test_artifacts_of_the_clusters_own_storage_are_not_looked_for(
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     assert platform.find_artifacts(run_id) == {}
+
+
+def test_artifacts_are_found_where_the_run_put_them(
+    kubeflow_server: KubeflowServer, storage_server: StorageServer
+) -> None:
+    bucket = storage.Client(project="test").create_bucket("artifacts")
+    platform = kubeflow.connect(new_profile(kubeflow_server, pipeline_root="gs://artifacts/some/root/"))
+    run_id = platform.submit(new_job(), name="mnist-training-1")
+    folder = f"some/root/mnist-training/{run_id}"
+    salt = "8c5b7f4e-3f0a-4a77-9d5e-0d4d2f3c9a11"
+    names = {
+        f"{folder}/train/{salt}/model/model.json",
+        f"{folder}/train/{salt}/model/model.onnx",
+        f"{folder}/train/{salt}/executor-logs",
+        f"{folder}/visualize/{salt}/report",
+        f"{folder}/evaluate/metrics/metrics.json",  # as versions before 2.4 wrote it
+        f"{folder}/somebody/{salt}/else",
+        f"some/root/mnist-training/another-run/train/{salt}/history/history.csv",
+    }
+    for name in names:
+        bucket.blob(name).upload_from_string(name)
+    # Where the profile points to now does not matter.
+    later = kubeflow.connect(new_profile(kubeflow_server, pipeline_root="gs://elsewhere"))
+    try:
+        assert later.find_artifacts(run_id) == {
+            ("train", "model"): f"gs://artifacts/{folder}/train/{salt}/model",
+            ("visualize", "report"): f"gs://artifacts/{folder}/visualize/{salt}/report",
+            ("evaluate", "metrics"): f"gs://artifacts/{folder}/evaluate/metrics",
+        }
+    finally:
+        bucket.delete(force=True)
 
 
 def test_the_sdk_reads_what_was_made(kubeflow_server: KubeflowServer, platform: Platform, tmp_path: Path) -> None:

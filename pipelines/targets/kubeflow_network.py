@@ -49,7 +49,7 @@ def trust(profile: KubeflowProfile) -> ssl.SSLContext:
 def new_pool(profile: KubeflowProfile) -> urllib3.PoolManager:
     """Connections to the host that neither repeat a request nor follow a redirection by themselves."""
     parts = urlsplit(profile.host)
-    context = trust(profile)
+    context = trust(profile) if parts.scheme == "https" else None
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):
         return urllib3.ProxyManager(proxy, ssl_context=context, retries=False)
