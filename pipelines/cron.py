@@ -6,6 +6,7 @@ times, it is refused.
 """
 
 import difflib
+import functools
 import itertools
 import re
 import zoneinfo
@@ -117,8 +118,7 @@ def read_zone(name: str) -> zoneinfo.ZoneInfo:
     Raises:
         SettingError: There is no such zone.
     """
-    # Some machines keep more files among the zones than platforms know, such as posix/Europe/Berlin.
-    known = zoneinfo.available_timezones() - {"localtime", "Factory"}
+    known = _list_zones()
     if name in known:
         return zoneinfo.ZoneInfo(name)
     folded = {zone.casefold(): zone for zone in known}
@@ -148,6 +148,12 @@ def in_zone(moment: datetime, time_zone: str) -> datetime:
         SettingError: There is no such zone.
     """
     return moment if moment.tzinfo else moment.replace(tzinfo=read_zone(time_zone))
+
+
+@functools.cache
+def _list_zones() -> frozenset[str]:
+    # Some machines keep files among the zones that no platform knows.
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
 
 
 def _check_form(cron: str, words: list[str]) -> None:
