@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 EMAIL = "tester@my-project.iam.gserviceaccount.com"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://oauth2.googleapis.com/token"  # whatever address the key names
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+SCOPES = {"https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/iam"}
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,14 @@ class SignIn:
     Attributes:
         tokens: Those that are good.
         given: All that were ever given.
+        lifetime_seconds: Of the tokens that it gives.
         refusal: What it answers instead of a token, as Google's server words it; None to give one.
     """
 
     def __init__(self) -> None:
         self.tokens: set[str] = set()
         self.given: list[str] = []
+        self.lifetime_seconds = 3599
         self.refusal: tuple[int, dict[str, str]] | None = None
         sign_in = self
 
@@ -96,19 +98,23 @@ class SignIn:
     def answer(self, form: dict[str, str]) -> tuple[int, dict[str, object]]:
         """What a request for a token gets: status and JSON."""
         if self.refusal:
-            return self.refusal[0], dict(self.refusal[1])
+            # A server that is too talkative: it repeats what it was sent, where the words ask for it.
+            words = {
+                key: value.replace("{assertion}", form.get("assertion", "")) for key, value in self.refusal[1].items()
+            }
+            return self.refusal[0], words
         if form.get("grant_type") != GRANT:
             return 400, {"error": "unsupported_grant_type", "error_description": "Invalid grant_type"}
         try:
             claims = google.auth.jwt.decode(form["assertion"], certs=identity().certificate, audience=AUDIENCE)
         except (KeyError, ValueError) as error:
             return 400, {"error": "invalid_grant", "error_description": f"Invalid JWT Signature. {error}"}
-        if claims.get("iss") != EMAIL or SCOPE not in str(claims.get("scope")).split():
+        if claims.get("iss") != EMAIL or not SCOPES & set(str(claims.get("scope")).split()):
             return 400, {"error": "invalid_scope", "error_description": "Invalid OAuth scope or ID token audience."}
         token = f"ya29.{secrets.token_urlsafe(32)}"
         self.tokens.add(token)
         self.given.append(token)
-        return 200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"}
+        return 200, {"access_token": token, "expires_in": self.lifetime_seconds, "token_type": "Bearer"}
 
     def knows(self, token: str) -> bool:
         """Whether a token is good: one that was given, or one that the account signed itself, as Google's SDK does."""
@@ -118,7 +124,7 @@ class SignIn:
             claims = google.auth.jwt.decode(token, certs=identity().certificate)
         except ValueError:
             return False
-        return self.refusal is None and claims.get("iss") == EMAIL and SCOPE in str(claims.get("scope")).split()
+        return self.refusal is None and claims.get("iss") == EMAIL and bool(SCOPES & set(str(claims.get("scope")).split()))
 
     def refuse(self, error: str = "invalid_grant", description: str = "Token has been expired or revoked.") -> None:
         """Take back every token and give no new one."""

@@ -18,6 +18,8 @@ from pipelines.profiles import VertexProfile
 
 SIGN_IN = "gcloud auth application-default login"
 LONGEST_ANSWER = 600  # characters of Google's own words that are repeated
+# Google's tokens, and the signed claims for which it gives them: should an answer repeat one, it is not repeated here.
+SECRET = re.compile(r"ya29\.[\w.-]+|1//[\w-]{20,}|eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 # gRPC says so when a request never left this machine.
 NOT_SENT = (
     "failed to connect to all addresses",
@@ -80,7 +82,7 @@ def _place(profile: VertexProfile) -> str:
 
 
 def _one_line(words: str) -> str:
-    line = " ".join(words.split())
+    line = " ".join(SECRET.sub("...", words).split())
     return line if len(line) <= LONGEST_ANSWER else f"{line[:LONGEST_ANSWER]}..."
 
 

@@ -30,8 +30,8 @@ def add_to_experiment(connection: Connection, run_name: str, experiment: str) ->
         run_name: Its resource name.
     """
     try:
-        context = _ensure(connection, experiment)
-        request = AddContextChildrenRequest(context=context, child_contexts=[_wait_for_context(connection, run_name)])
+        run = _wait_for_context(connection, run_name)  # first: a project's first run makes the metadata store
+        request = AddContextChildrenRequest(context=_ensure(connection, experiment), child_contexts=[run])
         connection.ask(
             connection.metadata.add_context_children, request, asked=f"add the run to the experiment {experiment}"
         )
