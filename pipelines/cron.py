@@ -127,6 +127,7 @@ def read_zone(name: str) -> zoneinfo.ZoneInfo:
     raise SettingError(f"time_zone {name}: no such time zone; {hint}")
 
 
+@functools.cache
 def same_zone(one: str, other: str) -> bool:
     """Whether two time zones show the same time for the next five years, as UTC and Etc/UTC do.
 

@@ -3,12 +3,14 @@
 Works on values, and remembers nothing: what an apply left that was interrupted is seen on the platform.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pipelines import fingerprints
+from components.mnist.errors import SettingError
+from pipelines import cron, fingerprints
 from pipelines.platforms import Job, Standing
 from pipelines.profiles import Schedule
 
@@ -156,8 +158,17 @@ def _explain(wanted: Wanted, old: Standing) -> str:
 
 
 def _explain_times(schedule: Schedule, old: Standing) -> str:
-    pairs = [("cron", old.cron, schedule.cron), ("time_zone", old.time_zone, schedule.time_zone)]
-    return ", ".join(f"{key} {then} -> {now}" for key, then, now in pairs if then != now) or "start or end"
+    words = [f"cron {old.cron} -> {schedule.cron}"] if old.cron != schedule.cron else []
+    if not _is_same_zone(old.time_zone, schedule.time_zone):
+        words.append(f"time_zone {old.time_zone} -> {schedule.time_zone}")
+    return ", ".join(words) or "start or end"
+
+
+def _is_same_zone(one: str, other: str) -> bool:
+    # A platform may call a zone by another name than the file, or by one that only the platform knows.
+    with contextlib.suppress(SettingError):
+        return cron.same_zone(one, other)
+    return False
 
 
 def _plan_orphans(name: str, orphans: Sequence[Standing], prune: bool) -> list[Change]:

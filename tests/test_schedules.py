@@ -126,6 +126,16 @@ def test_a_changed_schedule_is_replaced_and_the_plan_says_what_changed(
     assert [each.mark for each in platform.standing.values()] == [Mark("prod", "nightly", wanted.content)]
 
 
+@pytest.mark.parametrize(
+    ("stands_in", "reason"),
+    [("Etc/UTC", "changed: start or end"), ("Mars/Olympus", "changed: time_zone Mars/Olympus -> UTC")],
+)
+def test_another_name_for_the_same_time_zone_is_not_called_a_change(stands_in: str, reason: str) -> None:
+    [old], [wanted] = prepare(schedule()), prepare(schedule(end=datetime(2027, 12, 1)))
+    [change] = plan([wanted], stand(old, time_zone=stands_in))
+    assert change.reason == reason
+
+
 def test_another_pipeline_or_profile_replaces_every_schedule() -> None:
     [wanted] = prepare(schedule())
     other_image = Job(({"pipelineInfo": {"name": "mnist-training"}, "image": "5a" * 32},), wanted.job.parameters)
