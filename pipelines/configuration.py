@@ -111,7 +111,7 @@ def _check(table: dict[str, Any], name: str, file: Path) -> AnyProfile:
         return TARGETS[target].model_validate(_lists_to_tuples({**table, "name": name}))
     except pydantic.ValidationError as error:
         lines = [_explain(details, TARGETS[target]) for details in error.errors(include_url=False)]
-        raise SettingError(f"{file}: [{name}] {'; '.join(lines)} {EXAMPLE} explains every key.") from None
+        raise SettingError(f"{file}: [{name}] {' It '.join(lines)} {EXAMPLE} explains every key.") from None
 
 
 def _lists_to_tuples(value: Any) -> Any:
