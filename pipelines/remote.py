@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from components.mnist import buckets
+from components.mnist.downloads import Show
 from components.mnist.errors import DataError
 from pipelines.platforms import PassingError, Platform, RunState, State, TaskState
 from pipelines.profiles import AnyProfile, VertexProfile
@@ -93,8 +94,11 @@ def explain(message: str) -> str:
     return " ".join(message.split())
 
 
-def fetch(platform: Platform, run_id: str, run: Run) -> set[tuple[str, str]]:
+def fetch(platform: Platform, run_id: str, run: Run, *, show: Show) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
+
+    Args:
+        show: Called with the bytes done and in all of each transfer.
 
     Returns:
         What of WANTED was there to bring, by step and output.
@@ -109,7 +113,7 @@ def fetch(platform: Platform, run_id: str, run: Run) -> set[tuple[str, str]]:
         target = run.steps / step / output / file
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            buckets.copy(f"{address.rstrip('/')}/{file}" if file else address, target)
+            buckets.copy(f"{address.rstrip('/')}/{file}" if file else address, target, show=show)
         except DataError as error:
             raise DataError(f"the {output} of {step} stays where it is: {error}") from error
     return set(found)

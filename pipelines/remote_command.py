@@ -13,6 +13,7 @@ from rich.markup import escape
 from components.mnist.errors import DataError
 from components.mnist.settings import Value
 from pipelines import configuration, jobs, remote, training
+from pipelines.display import show_download
 from pipelines.platforms import DeniedError, PassingError, Platform, PlatformError, RunState, SignInError, State
 from pipelines.profiles import AnyProfile
 from pipelines.runs import Run
@@ -107,7 +108,8 @@ def _find_reason(ended: RunState) -> str:
 
 def _show_results(platform: Platform, run_id: str, record: Run) -> None:
     try:
-        fetched = remote.fetch(platform, run_id, record)
+        with show_download(console, "report") as show:
+            fetched = remote.fetch(platform, run_id, record, show=show)
     except (DataError, PlatformError) as error:
         console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
         return
