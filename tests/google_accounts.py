@@ -124,7 +124,8 @@ class SignIn:
             claims = google.auth.jwt.decode(token, certs=identity().certificate)
         except ValueError:
             return False
-        return self.refusal is None and claims.get("iss") == EMAIL and bool(SCOPES & set(str(claims.get("scope")).split()))
+        is_scoped = bool(SCOPES & set(str(claims.get("scope")).split()))
+        return self.refusal is None and claims.get("iss") == EMAIL and is_scoped
 
     def refuse(self, error: str = "invalid_grant", description: str = "Token has been expired or revoked.") -> None:
         """Take back every token and give no new one."""

@@ -211,6 +211,7 @@ class IapDoor:
         impersonators: Access tokens of who may ask for an account's tokens.
         given: All tokens that were ever given.
         lifetime_seconds: Of the tokens that it gives from now on.
+        knows_key: Whether it still takes the account's key.
     """
 
     def __init__(self, audience: str, *members: str) -> None:
@@ -219,6 +220,7 @@ class IapDoor:
         self.impersonators: set[str] = set()
         self.given: list[str] = []
         self.lifetime_seconds = 3600
+        self.knows_key = True
 
     def answer(self, call: Call) -> Reply | None:
         if call.path == "/token":
@@ -241,6 +243,10 @@ class IapDoor:
             claims = google.auth.jwt.decode(call.form["assertion"], certs=identity().certificate, audience=AUDIENCE)
         except (KeyError, ValueError) as error:
             return spell(400, {"error": "invalid_grant", "error_description": f"Invalid JWT Signature. {error}"})
+        if not self.knows_key:
+            # Too talkative: it repeats what signs the account in.
+            words = f"Invalid JWT: {call.form['assertion']} is signed with an unknown key."
+            return spell(400, {"error": "invalid_grant", "error_description": words})
         if call.form.get("grant_type") != GRANT or "target_audience" not in claims:
             return spell(400, {"error": "invalid_scope", "error_description": "no target_audience"})
         return spell(200, {"id_token": self._sign(str(claims["iss"]), str(claims["target_audience"]))})

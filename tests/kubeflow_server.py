@@ -60,7 +60,7 @@ ANSWERS = {
     "504": "upstream request timeout",
 }
 GRPC = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14, 504: 4}
-FAULTS = (*ANSWERS, "timeout", "cut", "cut-headers", "cut-body", "lost", "page", "elsewhere")
+FAULTS = (*ANSWERS, "timeout", "cut", "cut-headers", "cut-body", "lost", "page", "elsewhere", "moved")
 ANOTHER = "another"  # 200 with the body of the fault
 
 
@@ -70,7 +70,8 @@ class Fault:
 
     Attributes:
         kind: One of FAULTS. Before anything was done: a status, `timeout` (silence), `cut` (a reset), `page` (a login
-            page with 200), `elsewhere` (a redirection). After it was done: `cut-headers`, `cut-body`, `lost` (silence).
+            page with 200), `elsewhere` (a redirection to one), `moved` (to another address). After it was done:
+            `cut-headers`, `cut-body`, `lost` (silence).
         times: How often, before calls go well again.
         retry_after: What the header says.
         body: Instead of the fault's own words; with the kind `another` it comes with 200.
@@ -259,7 +260,7 @@ class KubeflowServer:
         return fault
 
     def _answer(self, name: str, call: Call, arguments: tuple[str, ...], fault: Fault | None) -> Reply:
-        if fault and fault.kind in (*ANSWERS, "page", "elsewhere", "timeout", "cut", ANOTHER):
+        if fault and fault.kind in (*ANSWERS, "page", "elsewhere", "moved", "timeout", "cut", ANOTHER):
             return _answer_fault(fault)
         try:
             content = json.loads(call.body) if call.body else None
@@ -282,6 +283,8 @@ def _answer_fault(fault: Fault) -> Reply:
         return page(200, "Sign in to your account <form></form>")
     if fault.kind == "elsewhere":
         return Reply(302, b"", {"Location": "http://localhost:9/login"})
+    if fault.kind == "moved":
+        return Reply(301, b"", {"Location": "https://kubeflow.example.com/pipeline/apis?x=y"})
     if fault.kind not in ANSWERS:
         return Reply(200, fault.body or b"", {"Content-Type": "application/json"})
     status = int(fault.kind)

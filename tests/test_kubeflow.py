@@ -11,7 +11,18 @@ from google.cloud import storage
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipelines.platforms import ConflictError, Job, MissingError, Platform, PlatformError, RunState, State
+from pipelines.platforms import (
+    ConflictError,
+    DeniedError,
+    Job,
+    Mark,
+    MissingError,
+    Platform,
+    PlatformError,
+    RunState,
+    State,
+)
+from pipelines.profiles import Schedule, TokenSignIn
 from pipelines.targets import kubeflow, kubeflow_connection
 from tests.kubeflow_argo import Step
 from tests.kubeflow_jobs import new_job, new_profile
@@ -125,12 +136,37 @@ def test_a_kubeflow_pipelines_without_profiles_is_sent_no_namespace(monkeypatch:
             kubeflow.connect(new_profile(server)).submit(new_job(), name="mnist-training-2")
 
 
-def test_a_namespace_of_others_is_refused_with_whom_to_ask(kubeflow_server: KubeflowServer) -> None:
-    platform = kubeflow.connect(new_profile(kubeflow_server, namespace="team-b"))
-    with pytest.raises(PlatformError) as caught:
+def test_a_namespace_of_others_is_refused_with_whom_to_ask(
+    kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEFLOW_TOKEN", "token")
+    way = TokenSignIn(method="token", variable="KUBEFLOW_TOKEN")
+    platform = kubeflow.connect(new_profile(kubeflow_server, namespace="team-b", sign_in=way))
+    with pytest.raises(DeniedError) as caught:
         platform.submit(new_job(), name="mnist-training-1")
     assert "not authorized in the namespace team-b" in str(caught.value)
     assert "Ask the owner of the namespace team-b to add you as a contributor" in str(caught.value)
+
+
+def test_who_signs_in_as_nobody_and_is_denied_is_told_to_sign_in(
+    kubeflow_server: KubeflowServer, platform: Platform
+) -> None:
+    kubeflow_server.fail("ListExperiments", "403")
+    with pytest.raises(DeniedError, match=r"\[cluster\] signs in as nobody: choose sign_in"):
+        platform.submit(new_job(), name="mnist-training-1")
+
+
+def test_a_proxy_is_taken_where_the_machine_names_one(
+    kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", kubeflow_server.origin)
+    # Nobody knows this host but the proxy, which answers for it.
+    platform = kubeflow.connect(new_profile(kubeflow_server, host="http://kubeflow.invalid"))
+    run_id = platform.submit(new_job(), name="mnist-training-1")
+    assert list(kubeflow_server.runs) == [run_id]
+    assert kubeflow_server.requests[0].address.startswith("http://kubeflow.invalid/apis/v2beta1/experiments")
 
 
 def test_a_wrong_parameter_is_refused_in_the_servers_words(kubeflow_server: KubeflowServer, platform: Platform) -> None:
@@ -294,6 +330,8 @@ def test_artifacts_are_found_where_the_run_put_them(
 
 def test_the_sdk_reads_what_was_made(kubeflow_server: KubeflowServer, platform: Platform, tmp_path: Path) -> None:
     run_id = platform.submit(new_job(with_platform=True), name="mnist-training-1")
+    schedule = Schedule(name="nightly", cron="0 6 * * 1")
+    id = platform.create_schedule(schedule, new_job(with_platform=True), Mark("cluster", "nightly", "ab")).id
     kubeflow_server.script(SUCCESS)
     script = f"""
 import json, kfp
@@ -302,7 +340,10 @@ client._existing_config.host = {kubeflow_server.host!r}
 experiment = client.get_experiment(experiment_name="mnist-training", namespace="team-a")
 runs = client.list_runs(experiment_id=experiment.experiment_id, namespace="team-a").runs
 run = client.get_run({run_id!r})
-print(json.dumps([runs[0].display_name, run.state, len(run.run_details.task_details)]))
+[job] = client.list_recurring_runs(namespace="team-a").recurring_runs
+again = client.get_recurring_run({id!r})
+client.disable_recurring_run({id!r})
+print(json.dumps([runs[0].display_name, run.state, len(run.run_details.task_details), job.status, again.display_name]))
 """
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -311,6 +352,7 @@ print(json.dumps([runs[0].display_name, run.state, len(run.run_details.task_deta
         text=True,
         check=True,
     )
-    name, state, count = json.loads(result.stdout)
-    assert (name, state) == ("mnist-training-1", "SUCCEEDED")
+    name, state, count, status, title = json.loads(result.stdout)
+    assert (name, state, status, title) == ("mnist-training-1", "SUCCEEDED", "ENABLED", "cluster-nightly")
     assert count > 4
+    assert kubeflow_server.recurring_runs[id]["status"] == "DISABLED"

@@ -38,6 +38,7 @@ FINAL: dict[str, type[PlatformError]] = {
     "409": ConflictError,
     "page": SignInError,
     "elsewhere": SignInError,
+    "moved": PlatformError,
 }
 PASSING = [kind for kind in FAULTS if kind not in FINAL]
 LOST = ("cut-headers", "cut-body", "lost")  # carried out, but nobody heard
@@ -340,6 +341,15 @@ def test_a_page_that_is_no_login_page_makes_one_think_of_the_address(kubeflow_se
         SignInError, match=r"\(a web page\): not signed in.* On a whole Kubeflow it ends with /pipeline\."
     ):
         kubeflow.connect(profile).list_schedules()
+
+
+def test_a_host_that_has_moved_is_told_with_its_new_address(
+    kubeflow_server: KubeflowServer, platform: Platform
+) -> None:
+    kubeflow_server.fail("ListRecurringRuns", "moved")
+    words = r"it answered 301: moved to https://kubeflow\.example\.com/pipeline/apis\. Correct host in \[cluster\]\."
+    with pytest.raises(PlatformError, match=words):
+        platform.list_schedules()
 
 
 def test_an_address_that_something_else_answers_is_told(kubeflow_server: KubeflowServer) -> None:

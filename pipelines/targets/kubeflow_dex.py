@@ -49,14 +49,18 @@ class DexSession:
         session.mount("https://", adapter)
         session.mount("http://", adapter)
         page = self._find_login(session)
+        before = {(cookie.domain, cookie.name, cookie.value) for cookie in session.cookies}
         page = self._send(session, "POST", page.url, {"login": self._sign_in.username, "password": password})
-        if LOGIN.search(urlsplit(page.url).path):
+        if LOGIN.search(urlsplit(page.url).path) and not page.history:  # the form again, at once
             raise SignInError(
                 f"{self._start()}: Dex does not take the username {self._sign_in.username} with the password from "
                 f"{self._sign_in.password_variable or self._sign_in.password_file}. Correct one of them."
             )
         if urlsplit(page.url).path.endswith("/approval"):
             page = self._send(session, "POST", page.url, {**_read_query(page.url), "approval": "approve"})
+        for cookie in [each for each in session.cookies if (each.domain, each.name, each.value) in before]:
+            # Of the way to Dex, and no session: with it alone, nobody would be signed in.
+            session.cookies.clear(cookie.domain, cookie.path, cookie.name)
         self._check_arrival(session, page)
         return session
 

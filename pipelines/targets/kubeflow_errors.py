@@ -15,7 +15,7 @@ from pipelines.platforms import (
     PlatformError,
     SignInError,
 )
-from pipelines.profiles import KubeflowProfile
+from pipelines.profiles import KubeflowProfile, NoSignIn
 
 LONGEST_ANSWER = 500  # characters of the host's own words that are repeated
 LONGEST_WAIT_SECONDS = 30.0  # that a host may ask for between two tries
@@ -48,7 +48,7 @@ class Answer:
     def wants_sign_in(self) -> bool:
         """Whether it says, or shows, that who asked is not signed in."""
         is_login = self.is_page and self.status in (200, 403)
-        return self.status == 401 or 300 <= self.status < 400 or is_login
+        return self.status in (401, 302, 303, 307) or is_login
 
     @property
     def is_of_pipelines(self) -> bool:
@@ -86,6 +86,9 @@ def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str
         return SignInError(
             f"{start}: {answer}: not signed in, or no longer. {advice}{_advise_host(profile) if answer.is_page else ''}"
         )
+    if 300 <= status < 400:
+        moved = answer.headers.get("location", "").partition("?")[0] or "another address"
+        return PlatformError(f"{start}: it answered {status}: moved to {moved}. Correct host in [{profile.name}].")
     if status == 403:
         return DeniedError(f"{start}: {answer}. {_advise_denied(profile)}")
     if status == 404 and answer.is_of_pipelines:
@@ -123,6 +126,8 @@ def _advise_host(profile: KubeflowProfile) -> str:
 
 
 def _advise_denied(profile: KubeflowProfile) -> str:
+    if isinstance(profile.sign_in, NoSignIn):
+        return f"[{profile.name}] signs in as nobody: choose sign_in, see mnist.example.toml."
     if profile.namespace:
         return (
             f"Ask the owner of the namespace {profile.namespace} to add you as a contributor (Manage Contributors on "

@@ -1,11 +1,14 @@
 """Read a token or a password from where `mnist.toml` says it is; and keep it out of what people see."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.platforms import SignInError
 
+# Google's tokens, and all that is signed in the same form.
+SIGNED = re.compile(r"\bya29\.[\w.-]+|\b1//[\w-]{20,}|\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 SHORTEST_HIDDEN = 6  # characters; shorter pieces of a cookie are no secret, and would tear words apart
 
 
@@ -44,7 +47,7 @@ def read_secret(what: str, *, file: str | None, variable: str | None) -> str:
 
 
 def hide(text: str, headers: Mapping[str, str]) -> str:
-    """Take out what a request showed, should somebody on the way have repeated it.
+    """Take out what a request showed, and all that looks like a token, should somebody on the way have repeated it.
 
     Args:
         headers: Of the request, as an `Access` made them.
@@ -54,4 +57,4 @@ def hide(text: str, headers: Mapping[str, str]) -> str:
     for piece in sorted(pieces, key=len, reverse=True):
         if len(piece) >= SHORTEST_HIDDEN:
             text = text.replace(piece, "...")
-    return text
+    return SIGNED.sub("...", text)

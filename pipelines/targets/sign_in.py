@@ -17,7 +17,7 @@ from pipelines.profiles import (
     TokenSignIn,
 )
 from pipelines.targets.kubeflow_dex import DexSession
-from pipelines.targets.kubeflow_secrets import read_secret
+from pipelines.targets.kubeflow_secrets import hide, read_secret
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in a header: neither spaces nor a second line
 GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -188,7 +188,7 @@ class Iap:
 def _words(error: Exception) -> str:
     """The first argument only: others may be what the sign-in server answered, with what it holds."""
     line = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
-    return line[:LONGEST_REASON]
+    return hide(line, {})[:LONGEST_REASON]
 
 
 def _advise_token(file: str | None, variable: str | None) -> str:
