@@ -167,7 +167,7 @@ def test_a_token_that_expired_says_how_to_get_on_and_is_shown_once(
         connect(start(servers, door), TokenSignIn(method="token", variable="KUBEFLOW_TOKEN")), "expired-token"
     )
     assert (
-        "it answered 401 Unauthorized (Unauthenticated: the token ... is not valid): not signed in, or no longer."
+        "it answered 401 Unauthorized (Unauthenticated: the token ... is not valid): not signed in, or the credentials have expired."
         in message
     )
     assert "Get a new token, then: export KUBEFLOW_TOKEN=..." in message
@@ -240,7 +240,10 @@ def test_a_session_that_nobody_takes_is_not_renewed_for_ever(servers: list[Kubef
 
     door = Forgetful(USERNAME, PASSWORD)
     message = refuse(connect(start(servers, door), DEX))
-    assert "not signed in, or no longer. Are sign_in.username user@example.com and its password right?" in message
+    assert (
+        "not signed in, or the credentials have expired. Are sign_in.username user@example.com and its password right?"
+        in message
+    )
     assert len(door.logins) == 2
 
 

@@ -83,9 +83,8 @@ def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str
     """
     status = answer.status
     if answer.wants_sign_in:
-        return SignInError(
-            f"{start}: {answer}: not signed in, or no longer. {advice}{_advise_host(profile) if answer.is_page else ''}"
-        )
+        hint = _advise_host(profile) if answer.is_page else ""
+        return SignInError(f"{start}: {answer}: not signed in, or the credentials have expired. {advice}{hint}")
     if 300 <= status < 400:
         moved = answer.headers.get("location", "").partition("?")[0] or "another address"
         return PlatformError(f"{start}: it answered {status}: moved to {moved}. Correct host in [{profile.name}].")
