@@ -63,7 +63,7 @@ class SignIn:
     """Gives a token to who proves to have the account's key.
 
     Attributes:
-        tokens: Those that are good.
+        tokens: Those that are good for Vertex AI.
         given: All that were ever given.
         lifetime_seconds: Of the tokens that it gives.
         refusal: What it answers instead of a token, as Google's server words it; None to give one.

@@ -288,6 +288,15 @@ def test_a_connection_cut_in_the_middle_of_a_request_is_got_over(place: Place, n
     check(place, operation.after)
 
 
+@pytest.mark.parametrize("name", ["submit", "read", "create", "run-now"])
+def test_a_connection_that_died_unseen_is_replaced(place: Place, name: str) -> None:
+    operation = OPERATIONS[name]
+    id = operation.prepare(place)
+    place.server.network.freeze()
+    operation.act(place, id)
+    check(place, operation.after)
+
+
 @pytest.mark.parametrize(
     ("name", "make", "look"),
     [("submit", "CreatePipelineJob", "GetPipelineJob"), ("create", "CreateSchedule", "ListSchedules")],

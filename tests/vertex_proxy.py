@@ -16,6 +16,7 @@ class Proxy:
         self._server_port = server_port
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._frozen: set[socket.socket] = set()
         self._cut_request = False
         self._listener = _listen(0)
         self.port: int = self._listener.getsockname()[1]
@@ -43,6 +44,11 @@ class Proxy:
             with contextlib.suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 one.shutdown(socket.SHUT_RDWR)
+
+    def freeze(self) -> None:
+        """Carry nothing any more on connections that stand, without either side being told; new ones work."""
+        with self._lock:
+            self._frozen |= self._open
 
     def cut_request(self) -> None:
         """Cut the connection in the middle of what the client sends next."""
@@ -73,10 +79,13 @@ class Proxy:
             answers.join()
             with self._lock:
                 self._open -= {client, server}
+                self._frozen -= {client, server}
 
     def _pass_on(self, source: socket.socket, target: socket.socket, *, is_request: bool = False) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(CHUNK_BYTES):
+                if source in self._frozen:
+                    continue
                 if is_request and self._cut_request:
                     self._cut_request = False
                     target.sendall(chunk[: len(chunk) // 2])

@@ -221,6 +221,8 @@ def shorten_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
     monkeypatch.setattr(retrying, "LOOK_SECONDS", (0.0, 0.01, 0.02))
     monkeypatch.setattr(vertex_connection, "RECONNECT_MILLISECONDS", 100)  # gRPC takes no less
+    monkeypatch.setattr(vertex_connection, "QUIET_MILLISECONDS", 200)
+    monkeypatch.setattr(vertex_connection, "PING_MILLISECONDS", 300)
     monkeypatch.setattr(vertex_schedules, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(vertex_experiments, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(vertex_experiments, "CONTEXT_SECONDS", 0.5)

@@ -25,6 +25,10 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REQUEST_SECONDS = 30.0
 SIGN_IN_SECONDS = 30.0
 RECONNECT_MILLISECONDS = 1000  # doubled with each try, by gRPC itself
+# A connection that died unseen, as when a laptop slept, would be used again and again for a quarter of an hour: while a
+# call waits, the server is asked for a sign of life.
+QUIET_MILLISECONDS = 20_000
+PING_MILLISECONDS = 8_000
 UNLIMITED = -1  # a pipeline with its schedule's history can be larger than gRPC's 4 MB
 
 Request_ = TypeVar("Request_", contravariant=True)
@@ -63,6 +67,9 @@ class Connection:
                 ("grpc.max_send_message_length", UNLIMITED),
                 ("grpc.max_receive_message_length", UNLIMITED),
                 ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
+                ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
+                ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
+                ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
             ],
         )
         self.pipelines = PipelineServiceClient(transport=PipelineServiceGrpcTransport(channel=channel))
