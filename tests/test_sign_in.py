@@ -167,8 +167,8 @@ def test_a_token_that_expired_says_how_to_get_on_and_is_shown_once(
         connect(start(servers, door), TokenSignIn(method="token", variable="KUBEFLOW_TOKEN")), "expired-token"
     )
     assert (
-        "it answered 401 Unauthorized (Unauthenticated: the token ... is not valid): not signed in, or the credentials have expired."
-        in message
+        "it answered 401 Unauthorized (Unauthenticated: the token ... is not valid): not signed in, or the credentials "
+        "have expired." in message
     )
     assert "Get a new token, then: export KUBEFLOW_TOKEN=..." in message
     assert door.shown == ["expired-token"]
