@@ -179,5 +179,5 @@ def test_another_key_is_refused(vertex_server: VertexServer, monkeypatch: pytest
     content = json.loads((tmp_path / "service-account.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps({**content, "private_key": other.decode()}))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "other.json"))
-    with pytest.raises(SignInError, match=r"\(invalid_grant: Invalid JWT Signature"):
+    with pytest.raises(SignInError, match=r"credentials are not taken \(invalid_grant: Invalid JWT Signature"):
         connect(vertex_server).list_schedules()

@@ -1,11 +1,10 @@
 """The line to Vertex AI: sign-in with Google's credentials, one channel for all its services, one way to send."""
 
 import functools
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import google.auth
 from google.api_core.exceptions import GoogleAPICallError
-from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.grpc import secure_authorized_channel
 from google.auth.transport.requests import Request
@@ -31,15 +30,15 @@ QUIET_MILLISECONDS = 20_000
 PING_MILLISECONDS = 8_000
 UNLIMITED = -1  # a pipeline with its schedule's history can be larger than gRPC's 4 MB
 
-Request_ = TypeVar("Request_", contravariant=True)
+Sent = TypeVar("Sent", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
-class Method(Protocol[Request_, T_co]):
+class Method(Protocol[Sent, T_co]):
     """A call of Google's clients."""
 
-    def __call__(self, request: Request_, *, retry: None, timeout: float) -> T_co:
+    def __call__(self, request: Sent, *, retry: None, timeout: float) -> T_co:
         """Send the request; `retry` None leaves repeating to the caller."""
 
 
@@ -56,22 +55,13 @@ class Connection:
     def __init__(self, profile: VertexProfile) -> None:
         self.profile = profile
         self._was_reached = False
-        self._credentials = self._find_credentials()
         self._request = functools.partial(Request(), timeout=SIGN_IN_SECONDS)
-        # One channel for all: the services share their host, and so the encryption and the sign-in.
-        channel = secure_authorized_channel(
-            self._credentials,
-            self._request,
-            _target(profile),
-            options=[
-                ("grpc.max_send_message_length", UNLIMITED),
-                ("grpc.max_receive_message_length", UNLIMITED),
-                ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
-                ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
-                ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
-                ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
-            ],
-        )
+        try:
+            self._credentials, _ = google.auth.default(scopes=SCOPES)
+            # One channel for all: the services share their host, and so the encryption and the sign-in.
+            channel = self._open_channel()
+        except GoogleAuthError as error:
+            raise vertex_errors.explain_sign_in(error, profile, asked="connect") from None
         self.pipelines = PipelineServiceClient(transport=PipelineServiceGrpcTransport(channel=channel))
         self.schedules = ScheduleServiceClient(transport=ScheduleServiceGrpcTransport(channel=channel))
         self.metadata = MetadataServiceClient(transport=MetadataServiceGrpcTransport(channel=channel))
@@ -81,7 +71,7 @@ class Connection:
         """The project's place in the region, in which everything lies."""
         return f"projects/{self.profile.project}/locations/{self.profile.region}"
 
-    def send(self, method: Method[Request_, T], request: Request_, *, asked: str) -> T:
+    def send(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
         """Send one request, once.
 
         Args:
@@ -98,7 +88,7 @@ class Connection:
         self._was_reached = True
         return answer
 
-    def ask(self, method: Method[Request_, T], request: Request_, *, asked: str) -> T:
+    def ask(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
         """Send a request that changes nothing, or the same when repeated, again and again while troubles pass.
 
         Raises:
@@ -106,12 +96,19 @@ class Connection:
         """
         return retrying.call(lambda: self.send(method, request, asked=asked))
 
-    def _find_credentials(self) -> Credentials:
-        try:
-            credentials, _ = google.auth.default(scopes=SCOPES)
-        except GoogleAuthError as error:
-            raise vertex_errors.explain_sign_in(error, self.profile, asked="connect") from error
-        return credentials
+    def _open_channel(self) -> Any:
+        """Return a gRPC channel; nothing is sent before the first call."""
+        host = self.profile.endpoint or f"{self.profile.region}-aiplatform.googleapis.com"
+        options = [
+            ("grpc.max_send_message_length", UNLIMITED),
+            ("grpc.max_receive_message_length", UNLIMITED),
+            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
+            ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
+            ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
+            ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
+        ]
+        target = host if ":" in host else f"{host}:443"
+        return secure_authorized_channel(self._credentials, self._request, target, options=options)
 
     def _sign_in(self, asked: str) -> None:
         """Renew the token when it has gone stale: what gRPC would say of credentials that expired helps nobody."""
@@ -135,8 +132,3 @@ class Connection:
         if token and token in str(error):
             return type(error)(str(error).replace(token, "..."), may_have_happened=error.may_have_happened)
         return error
-
-
-def _target(profile: VertexProfile) -> str:
-    host = profile.endpoint or f"{profile.region}-aiplatform.googleapis.com"
-    return host if ":" in host else f"{host}:443"

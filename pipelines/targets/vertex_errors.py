@@ -20,6 +20,7 @@ SIGN_IN = "gcloud auth application-default login"
 LONGEST_ANSWER = 600  # characters of Google's own words that are repeated
 # Google's tokens, and the signed claims for which it gives them: should an answer repeat one, it is not repeated here.
 SECRET = re.compile(r"ya29\.[\w.-]+|1//[\w-]{20,}|eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
+EXPIRED = re.compile("expired|revoked|reauth", re.IGNORECASE)
 # gRPC says so when a request never left this machine.
 NOT_SENT = (
     "failed to connect to all addresses",
@@ -72,9 +73,8 @@ def explain_sign_in(error: auth.GoogleAuthError, profile: VertexProfile, *, aske
         )
     if isinstance(error, (auth.TransportError, auth.TimeoutError)) or error.retryable:
         return PassingError(f"{start}: Google's sign-in server cannot be reached ({words}). Check the network.")
-    return SignInError(
-        f"{start}: the Google credentials have expired or were revoked ({words}). Sign in again: {SIGN_IN}"
-    )
+    state = "have expired or were revoked" if EXPIRED.search(words) else "are not taken"
+    return SignInError(f"{start}: the Google credentials {state} ({words}). Sign in again: {SIGN_IN}")
 
 
 def _place(profile: VertexProfile) -> str:
