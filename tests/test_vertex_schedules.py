@@ -13,6 +13,7 @@ from components.mnist.errors import SettingError
 from pipelines import training
 from pipelines.platforms import ConflictError, DeniedError, Job, Mark, MissingError, PlatformError
 from pipelines.profiles import Schedule
+from pipelines.targets import vertex_schedules
 from pipelines.targets.vertex_connection import Connection
 from pipelines.targets.vertex_requests import REQUEST_LABEL
 from tests.test_places import vertex as make_profile
@@ -181,6 +182,23 @@ def test_a_deleted_schedule_is_gone_and_its_runs_go_on(vertex_server: VertexServ
     platform.delete_schedule(id)
     assert not vertex_server.schedules
     assert [run.state.name for run in vertex_server.jobs.values()] == ["PIPELINE_STATE_PENDING"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("It is in use.", "could not delete the schedule [0-9]+: It is in use."), ("", "within 0.1 seconds. Try again")],
+    ids=["fails", "never ends"],
+)
+def test_a_deletion_that_does_not_succeed_is_told(
+    vertex_server: VertexServer, job: Job, monkeypatch: pytest.MonkeyPatch, reason: str, words: str
+) -> None:
+    monkeypatch.setattr(vertex_schedules, "DELETE_SECONDS", 0.1)
+    platform = connect(vertex_server)
+    id = platform.create_schedule(make_schedule(), job, MARK).id
+    vertex_server.spoil_deletions(reason)
+    with pytest.raises(PlatformError, match=words):
+        platform.delete_schedule(id)
+    assert standing_states(vertex_server) == ["ACTIVE"]
 
 
 def test_a_schedule_runs_now_with_what_it_has(vertex_server: VertexServer, job: Job) -> None:

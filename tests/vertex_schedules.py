@@ -22,12 +22,14 @@ class Schedules:
     Attributes:
         by_id: All of them.
         page_size: The most that come in one page.
+        deletion: Why deleting fails; "" for a deletion that never ends; None for one that succeeds.
     """
 
     def __init__(self, place: Location, runs: Runs) -> None:
         self._place, self._runs = place, runs
         self.by_id: dict[str, Schedule] = {}
         self.page_size = PAGE_SIZE
+        self.deletion: str | None = None
         self._missed: dict[str, list[datetime]] = {}
         self._deleting: dict[str, str] = {}
         self._ids = itertools.count(7_000_000_001)
@@ -84,9 +86,12 @@ class Schedules:
     def get_operation(self, request: operations_pb2.GetOperationRequest) -> operations_pb2.Operation:
         if request.name not in self._deleting:
             raise Refusal(grpc.StatusCode.NOT_FOUND, f"Operation {request.name} does not exist.")
-        self.by_id.pop(self._deleting[request.name], None)
-        operation = operations_pb2.Operation(name=request.name, done=True)
-        operation.response.Pack(empty_pb2.Empty())
+        operation = operations_pb2.Operation(name=request.name, done=self.deletion != "")
+        if self.deletion:
+            operation.error.code, operation.error.message = grpc.StatusCode.INTERNAL.value[0], self.deletion
+        elif operation.done:
+            self.by_id.pop(self._deleting[request.name], None)
+            operation.response.Pack(empty_pb2.Empty())
         return operation
 
     def pass_time(self, passed: timedelta) -> None:

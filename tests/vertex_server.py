@@ -129,6 +129,10 @@ class VertexServer:
         """Give so many schedules in a page at most."""
         self._schedules.page_size = size
 
+    def spoil_deletions(self, words: str) -> None:
+        """Let deleting a schedule fail for this reason; without one, let it never end."""
+        self._schedules.deletion = words
+
     def pass_time(self, passed: timedelta) -> None:
         """Put the clock forward; schedules fire at every time that comes."""
         with self._lock:
