@@ -79,6 +79,9 @@ def follow(
 def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
     """Cancel a run of a profile."""
     platform = remote.connect(configuration.read_profile(on, profiles))
+    if (state := platform.read_run(run_id).state).is_final:
+        console.print(f"has ended already, {state}: {escape(platform.link(run_id))}", soft_wrap=True)
+        return
     platform.cancel(run_id)
     console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
 
@@ -119,7 +122,12 @@ def _show_results(platform: Platform, run_id: str, record: Run) -> None:
     if missing := [f"{output} of {step}" for step, output in remote.WANTED if (step, output) not in fetched]:
         console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
     if fetched >= remote.FIGURES:
-        show_figures(record)
+        try:
+            show_figures(record)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            console.print(
+                f"[yellow]the figures that came cannot be read ({escape(repr(error))})[/yellow]", soft_wrap=True
+            )
     if report := record.collect_report():
         console.print()
         show_path("report", report)

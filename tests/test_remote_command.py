@@ -310,6 +310,9 @@ def test_without_waiting_it_is_only_submitted_and_can_be_followed_and_cancelled_
     assert followed.returncode == 3
     assert "cancelled" in followed.stderr
     assert record(here)["state"] == "cancelled"
+    again = mnist("cancel", run_id, "--on", "there")
+    assert again.returncode == 0
+    assert again.stdout.startswith("has ended already, cancelled: http")
     assert list(platform.runs()) == [run_id]
 
 
