@@ -41,7 +41,12 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
         run_id = platform.submit(job, name=name)
     except KeyboardInterrupt:
         new.save(state="unknown")
-        errors.print(f"Interrupted while submitting {name}: it may have been started. Look for it on the platform.")
+        errors.print(
+            f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name on "
+            "the platform's page of runs.",
+            markup=False,
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED) from None
     except PlatformError as error:
         new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
