@@ -42,8 +42,8 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     except KeyboardInterrupt:
         new.save(state="unknown")
         errors.print(
-            f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name on "
-            "the platform's page of runs.",
+            f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name "
+            "on the platform's page of runs.",
             markup=False,
             soft_wrap=True,
         )
