@@ -240,9 +240,12 @@ def test_a_namespace_is_named_where_there_are_some(kubeflow_server: KubeflowServ
         assert look(alone.host)["experiment"].verdict is Verdict.OK
 
 
-def test_who_may_not_see_the_namespace_is_told(kubeflow_server: KubeflowServer) -> None:
+def test_who_may_not_see_the_namespace_is_told(
+    kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBEFLOW_TOKEN", token(time.time() + 86400))
     kubeflow_server.fail("ListExperiments", "403", times=9)
-    found = look(kubeflow_server.host, namespace="team-a")["experiment"]
+    found = look(kubeflow_server.host, namespace="team-a", sign_in=variable("KUBEFLOW_TOKEN"))["experiment"]
     assert found.verdict is Verdict.FAILING
     assert "Manage Contributors" in found.text
 
