@@ -13,7 +13,16 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from components.mnist.errors import SettingError
-from pipelines.profiles import NAME, TARGETS, AnyProfile, DexSignIn, Profile, TokenSignIn, VertexProfile
+from pipelines.profiles import (
+    NAME,
+    TARGETS,
+    AnyProfile,
+    DexSignIn,
+    KubeflowProfile,
+    Profile,
+    TokenSignIn,
+    VertexProfile,
+)
 
 FILE = Path("mnist.toml")
 EXAMPLE = "mnist.example.toml"
@@ -80,7 +89,7 @@ def read_profile(name: str, file: Path) -> AnyProfile:
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{file}: not TOML ({error}). Correct it there; {EXAMPLE} shows the form.") from None
     except OSError as error:
@@ -149,21 +158,36 @@ def _explain(details: ErrorDetails, model: type[Profile]) -> str:
 def _check_whole(profile: AnyProfile, file: Path) -> None:
     """What no single key shows."""
     place = f"{file}: [{profile.name}]"
+    if "accelerator_count" in profile.model_fields_set and not profile.accelerator:
+        raise SettingError(f"{place} has accelerator_count without accelerator. Add it, or remove the count.")
     names = [schedule.name for schedule in profile.schedules]
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise SettingError(f"{place} has two schedules named {double[0]}. Rename one.")
     if isinstance(profile, VertexProfile):
-        if profile.accelerator and "/" in profile.accelerator:
+        if profile.accelerator and not profile.accelerator.startswith("NVIDIA_"):
             raise SettingError(
-                f"{place} has the accelerator {profile.accelerator}, a name of Kubernetes; expected one of Vertex AI, "
-                "such as NVIDIA_L4."
+                f"{place} has the accelerator {profile.accelerator}; expected Vertex AI's name of an NVIDIA GPU, such "
+                "as NVIDIA_L4: the trainer's image has CUDA."
             )
+        _check_machine(profile, place)
         return
-    if profile.accelerator and "/" not in profile.accelerator:
+    if profile.accelerator and not profile.accelerator.startswith("nvidia.com/"):
         raise SettingError(
             f"{place} has the accelerator {profile.accelerator}; expected Kubernetes' name of the resource, such as "
-            "nvidia.com/gpu. The model of GPU is chosen by node_selector."
+            "nvidia.com/gpu: the trainer's image has CUDA. The model of GPU is chosen by node_selector."
         )
+    _check_secrets(profile, place)
+
+
+def _check_machine(profile: VertexProfile, place: str) -> None:
+    if "train" in profile.resources and (profile.machine_type or profile.spot):
+        raise SettingError(
+            f"{place} has resources.train beside machine_type or spot, with which training gets a whole machine. Keep "
+            "one of them."
+        )
+
+
+def _check_secrets(profile: KubeflowProfile, place: str) -> None:
     match profile.sign_in:
         case TokenSignIn(file=one, variable=other) if (one is None) == (other is None):
             raise SettingError(f"{place} sign_in needs file or variable, one of them.")

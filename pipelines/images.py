@@ -32,6 +32,8 @@ INPUTS = (
     "pyproject.toml",
     "requirements.txt",
 )
+# What decides what a remote run does: the images, and the code that compiles. Profiles may be changed freely.
+CODE = (*INPUTS, "pipelines")
 BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
@@ -43,7 +45,7 @@ def tag() -> str:
     """Name what an image of this code holds.
 
     Returns:
-        Twelve digits of the git commit; `<commit>-dirty-<8 digits of what differs>` when a file that goes into the
+        Twelve digits of `revision`; `<commit>-dirty-<8 digits of what differs>` when a file that goes into the
         images was changed since; `<version>-<8 digits of their content>` outside a git checkout.
 
     Raises:
@@ -57,12 +59,14 @@ def tag() -> str:
 
 
 def revision() -> str:
-    """Return the commit of this checkout, 40 digits.
+    """Return the last commit that changed what goes into the images, 40 digits.
+
+    Commits of anything else, as documents or schedules, leave images and what was made with them as they are.
 
     Raises:
         ImageError: git does not answer.
     """
-    return _git("rev-parse", "HEAD").strip()
+    return _git("log", "-1", "--format=%H", "--", *INPUTS).strip() or _git("rev-parse", "HEAD").strip()
 
 
 def version() -> str:
@@ -133,15 +137,15 @@ def require_commit() -> None:
     """Refuse code that no commit describes: what runs elsewhere must be found again by its name.
 
     Raises:
-        ImageError: A tracked file was changed, or a new file would go into the images; names some of them.
+        ImageError: A file of the images or of the code that compiles was changed or is new; names some of them.
     """
     if not (ROOT / ".git").exists():
         return
-    changed = sorted({*_git("diff", "HEAD", "--name-only", "-z").split("\0"), *map(str, _changes(INPUTS))} - {""})
+    changed = sorted(map(str, _changes(CODE)))
     if changed:
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         raise ImageError(
-            f"The tree has changes that are in no commit ({names}). Commit or undo them for a remote place."
+            f"The code has changes that are in no commit ({names}). Commit or undo them for a remote place."
         )
 
 

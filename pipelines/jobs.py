@@ -67,10 +67,15 @@ def _check_source(source: str) -> None:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
     if source in WORDS:
         return
-    if not scheme or scheme[1].lower() == "file":
+    if scheme and scheme[1].lower() == "gs":
+        if not re.match(r"gs://[a-z0-9][\w.-]+", source, re.IGNORECASE):
+            raise SettingError(f"source={source}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
+        return
+    if not scheme or scheme[1].lower() not in ("http", "https"):
+        what = "a path of this machine" if not scheme or scheme[1].lower() == "file" else f"{scheme[1]}://"
         raise SettingError(
-            f"source={source}: a path of this machine, which a remote run cannot see; expected mnist, sample, gs:// or "
-            "https://. Bring the data to a bucket: gcloud storage cp --recursive PATH gs://BUCKET/FOLDER"
+            f"source={source}: {what}, which a remote run cannot see; expected mnist, sample, gs:// or https://. Bring "
+            "the data to a bucket: gcloud storage cp --recursive PATH gs://BUCKET/FOLDER"
         )
     parts = urlsplit(source)
     if "@" in parts.netloc or parts.query:

@@ -18,7 +18,10 @@ Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
 Bucket = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9][a-z0-9._-]*(/[^\s?#]*)?$")]
-Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[KMGT]i?)?$")]
+Cores = Annotated[
+    str, StringConstraints(pattern=r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]*[1-9][0-9]*|[1-9][0-9]*m)$")
+]
+Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[KMGT]i?$")]
 Step = Literal["ingest", "train", "evaluate", "visualize"]
 
 
@@ -36,8 +39,8 @@ class Resources(Table):
         memory: "8G", "512Mi".
     """
 
-    cpu: Quantity
-    memory: Quantity
+    cpu: Cores
+    memory: Memory
 
 
 class Schedule(Table):

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
 from pipelines import configuration, jobs, remote, training
 from pipelines.display import show_download
-from pipelines.platforms import DeniedError, PassingError, Platform, PlatformError, RunState, SignInError, State
+from pipelines.platforms import MissingError, Platform, PlatformError, RunState, State
 from pipelines.profiles import AnyProfile
 from pipelines.runs import Run
 from pipelines.screen import console, errors, refuse, show_figures, show_path
@@ -52,10 +52,11 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
         new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
         raise
     with _left_running(profile, run_id):
-        new.save(state="running", run_id=run_id, link=platform.link(run_id))
-        new.link_as_latest()
+        # Said before it is kept: where nothing can be written any more, the run is there all the same.
         console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
         console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+        new.save(state="running", run_id=run_id, link=platform.link(run_id))
+        new.link_as_latest()
         if not wait:
             console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
             return
@@ -115,6 +116,7 @@ def _find_reason(ended: RunState) -> str:
 
 
 def _show_results(platform: Platform, run_id: str, record: Run) -> None:
+    console.print("[green]succeeded[/green]")
     try:
         with show_download(console, "report") as show:
             fetched = remote.fetch(platform, run_id, record, show=show)
@@ -156,5 +158,11 @@ def _left_running(profile: AnyProfile, run_id: str) -> Iterator[None]:
             soft_wrap=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    except (SignInError, DeniedError, PassingError) as error:
+    except MissingError:
+        raise
+    except PlatformError as error:
         raise type(error)(f"{error} The run goes on; afterwards: {again}") from error
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename}: cannot be written ({error.strerror}). The run goes on; afterwards: {again}"
+        ) from error

@@ -97,6 +97,16 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
             "expected 'ingest', 'train', 'evaluate' or",
         ),
         (KUBEFLOW + "resources = { train = { cpu = 'x', memory = '8G' } }", "expected a number of cores such as"),
+        (KUBEFLOW + "resources = { train = { cpu = '4G', memory = '8G' } }", "expected a number of cores such as"),
+        (KUBEFLOW + "resources = { train = { cpu = '0', memory = '8G' } }", "expected a number of cores such as"),
+        (KUBEFLOW + "resources = { train = { cpu = '4', memory = '500m' } }", 'expected an amount such as "8G"'),
+        (KUBEFLOW + "resources = { train = { cpu = '4', memory = '1.5G' } }", 'expected an amount such as "8G"'),
+        (KUBEFLOW + "accelerator_count = 2", "has accelerator_count without accelerator."),
+        (KUBEFLOW + "accelerator = 'amd.com/gpu'", "such as nvidia.com/gpu: the trainer's image has CUDA."),
+        (
+            VERTEX + "spot = true\nresources = { train = { cpu = '4', memory = '8G' } }",
+            "has resources.train beside machine_type or spot",
+        ),
         (KUBEFLOW + "sign_in = { file = 'x' }", "lacks a sign_in.method that is known, expected none, token, dex,"),
         (
             KUBEFLOW + "sign_in = { method = 'oidc' }",
@@ -105,7 +115,7 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
         (KUBEFLOW + "sign_in = { method = 'token' }", "sign_in needs file or variable, one of them."),
         (KUBEFLOW + "sign_in = { method = 'dex', username = 'me' }", "needs password_file or password_variable"),
         (KUBEFLOW + "accelerator = 'NVIDIA_L4'", "expected Kubernetes' name of the resource, such as nvidia.com/gpu"),
-        (VERTEX + "accelerator = 'nvidia.com/gpu'", "expected one of Vertex AI, such as NVIDIA_L4."),
+        (VERTEX + "accelerator = 'nvidia.com/gpu'", "expected Vertex AI's name of an NVIDIA GPU, such as NVIDIA_L4"),
         (KUBEFLOW + "storage_secrets = [{ name = 'gcs' }]", "gcs is not used; expected mount, variables or both."),
         (KUBEFLOW + "schedules = [{ name = 'Nightly', cron = '0 3 * * *' }]", "another form of schedules.0.name"),
         (KUBEFLOW + "schedules = [{ name = 'a' }]", "lacks schedules.0.cron"),
@@ -164,3 +174,7 @@ def test_what_was_read_cannot_be_changed(tmp_path: Path) -> None:
     assert isinstance(profile.sign_in, TokenSignIn)
     with pytest.raises(ValueError, match="frozen"):
         profile.host = "https://elsewhere.example.com"  # type: ignore[misc]
+
+
+def test_a_file_that_windows_wrote_is_read(tmp_path: Path) -> None:
+    assert read("\ufeff" + KUBEFLOW.replace("\n", "\r\n"), tmp_path).name == "here"

@@ -104,15 +104,31 @@ def test_a_lock_gives_back_what_was_pushed(lock: Path) -> None:
 
 def test_a_commit_further_on_the_old_lock_is_refused(checkout: Path, lock: Path) -> None:
     old = images.tag()
-    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "second")
+    (checkout / "components" / "step.py").write_text("answer = 43\n")
+    git(checkout, "commit", "--quiet", "--all", "--message", "second")
+    assert images.tag() != old
     with pytest.raises(
         ImageError, match=rf"images of {old}, but this code is {images.tag()}\..* make push REGISTRY=host/path$"
     ):
         images.remote_references(lock)
 
 
-@pytest.mark.parametrize("file", ["README.md", "components/step.py", "components/new.py"])
+def test_a_commit_of_profiles_or_documents_leaves_images_and_their_lock_as_they_are(checkout: Path, lock: Path) -> None:
+    (checkout / "mnist.toml").write_text("[cluster]\n")
+    (checkout / "README.md").write_text("read me again\n")
+    assert images.remote_references(lock) == DIGESTS  # before the commit, too
+    before = images.tag(), images.revision()
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--message", "schedules")
+    assert (images.tag(), images.revision()) == before
+    assert images.remote_references(lock) == DIGESTS
+    (checkout / "mnist.toml").write_text("[vertex]\n")
+    assert images.remote_references(lock) == DIGESTS
+
+
+@pytest.mark.parametrize("file", ["components/step.py", "components/new.py", "pipelines/new.py"])
 def test_changes_that_are_in_no_commit_are_refused_for_a_remote_place(checkout: Path, lock: Path, file: str) -> None:
+    (checkout / file).parent.mkdir(exist_ok=True)
     (checkout / file).write_text("changed\n")
     for attempt in (lambda: images.remote_references(lock), lambda: images.write_lock(DIGESTS, lock)):
         with pytest.raises(ImageError, match=rf"in no commit \({file}\)\. Commit or undo them"):

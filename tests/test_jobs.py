@@ -38,6 +38,25 @@ def test_a_path_of_this_machine_is_refused(source: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("ftp://host/data.npz", "ftp://, which a remote run cannot see; expected mnist, sample, gs:// or https://"),
+        ("s3://bucket/data", "s3://, which a remote run cannot see"),
+        ("gs://", "names no bucket; expected gs://bucket/file or gs://bucket/folder."),
+    ],
+)
+def test_what_no_step_reads_is_refused_before_it_is_sent(source: str, expected: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        jobs.check_remote(kubeflow(), {"source": source}, DEFAULTS)
+    assert expected in str(caught.value)
+
+
+def test_an_object_may_have_any_name() -> None:
+    source = "gs://bucket/what?.npz"
+    assert jobs.check_remote(kubeflow(), {"source": source}, DEFAULTS)["source"] == source
+
+
+@pytest.mark.parametrize(
     "source", ["https://me:hunter2@example.com/data.npz", "https://example.com/data.npz?signature=hunter2"]
 )
 def test_an_address_that_carries_a_secret_is_refused_and_not_repeated(source: str) -> None:
