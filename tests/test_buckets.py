@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,6 +193,26 @@ def test_expired_credentials_are_told_with_how_to_renew_them(server, signed_in, 
     assert "Google does not take the credentials at hand, which may have expired" in message
     assert "Token has been expired or revoked" in message
     assert message.endswith("Sign in with `gcloud auth application-default login`.")
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "words"),
+    [
+        (200, {"refresh_token": "hunter2", "id_token": "eyJh.eyJi.c2ln"}, "(No access token in response)"),
+        (400, {"error": "invalid_grant", "hint": "hunter2", "error_description": "No eyJh.eyJi.c2ln"}, "No ...)"),
+        (400, {"error": "invalid_grant", "error_description": "No ya29.a0Ab-c"}, "(invalid_grant: No ...)"),
+        (400, {"error": "invalid_grant", "error_description": f"No 1//0{'g' * 30}"}, "(invalid_grant: No ...)"),
+    ],
+    ids=["tokens but the wanted one", "claims", "access token", "refresh token"],
+)
+def test_what_a_talkative_sign_in_server_repeats_is_not_told(server, signed_in, tmp_path, status, content, words):
+    server.token = (status, content)
+    with pytest.raises(DataError) as caught:
+        buckets.fetch("gs://digits/data.npz", tmp_path)
+    assert words in str(caught.value)
+    assert "Google does not take the credentials at hand" in str(caught.value)
+    whole = "".join(traceback.format_exception(caught.value))
+    assert [each for each in ("hunter2", "eyJ", "ya29", "1//0") if each in whole] == []
 
 
 def test_credentials_that_the_bucket_does_not_take_are_told(server, signed_in, tmp_path):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 ADDRESS = re.compile(r"[gG][sS]://([a-z0-9][a-z0-9._-]*[a-z0-9])/*(.*?)/*", re.DOTALL)
 SIGN_IN = "Sign in with `gcloud auth application-default login`"
 LONGEST_WORDS = 200  # of what the library says
+# Google's tokens, and the signed claims for which it gives them: should an answer repeat one, it is not repeated here.
+SECRET = re.compile(r"ya29\.[\w.-]+|1//[\w-]{20,}|eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 
 
 def fetch(address: str, workspace: Path) -> Path:
@@ -151,24 +153,28 @@ def _explained(address: str, bucket: str) -> Iterator[None]:
             f"{address}: not for everyone, and no Google Cloud credentials are at hand. {SIGN_IN}.", status=401
         ) from error
     except DefaultCredentialsError as error:
-        words = _shorten(describe(error))
-        raise Unreachable(
-            f"{address}: no Google Cloud credentials at hand ({words}). {SIGN_IN}.", status=401
-        ) from error
+        words = _shorten(_first_words(error))
+        raise Unreachable(f"{address}: no Google Cloud credentials at hand ({words}). {SIGN_IN}.", status=401) from None
     except (*network, TransportError, ConnectionError, TimeoutError) as error:
         raise Unreachable(
             f"{address}: cannot be had ({_shorten(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} seconds. "
             "Check the network."
         ) from error
     except GoogleAuthError as error:
-        words = _shorten(describe(error))
+        words = _shorten(_first_words(error))
         raise Unreachable(
             f"{address}: Google does not take the credentials at hand, which may have expired ({words}). {SIGN_IN}.",
             status=401,
-        ) from error
+        ) from None  # a traceback would show all that the sign-in server answered
+
+
+def _first_words(error: Exception) -> str:
+    """The first argument only: others may be what the sign-in server answered, with what it holds."""
+    return " ".join(str(error.args[0]).split()).rstrip(".") if error.args else type(error).__name__
 
 
 def _shorten(words: str) -> str:
+    words = SECRET.sub("...", words)
     return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
 
 
