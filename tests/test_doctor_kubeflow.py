@@ -16,8 +16,8 @@ from pipelines.checks import check, kubeflow, remote
 from pipelines.checks.check import Finding, Verdict, perform
 from pipelines.profiles import KubeflowProfile
 from tests.conftest import Web
-from tests.google_accounts import identity
-from tests.kubeflow_doors import DexDoor, TokenDoor
+from tests.google_accounts import EMAIL, identity
+from tests.kubeflow_doors import DexDoor, IapDoor, TokenDoor
 from tests.kubeflow_server import KubeflowServer
 from tests.storage_server import StorageServer
 
@@ -140,6 +140,28 @@ def test_a_token_is_good_until_it_ends_and_never_shown(monkeypatch: pytest.Monke
         monkeypatch.setenv("KUBEFLOW_TOKEN", soon)
         assert look(server.host, sign_in=variable("KUBEFLOW_TOKEN"))["sign-in"].verdict is Verdict.WARNING
     assert soon not in " ".join(each.text for each in found.values())
+
+
+def test_a_token_that_a_pod_gets_anew_by_itself_may_end_soon(tmp_path: Path) -> None:
+    soon = token(time.time() + 600)
+    (tmp_path / "token").write_text(soon)
+    sign_in = {"method": "service-account", "file": str(tmp_path / "token")}
+    with KubeflowServer(door=TokenDoor(soon)) as server:
+        found = look(server.host, sign_in=sign_in)["sign-in"]
+        assert found == Finding(Verdict.OK, "works (service-account); the token is renewed by itself")
+        (tmp_path / "token").write_text(token(time.time() - 600))
+        assert look(server.host, sign_in=sign_in)["sign-in"].verdict is Verdict.FAILING
+
+
+def test_a_token_for_googles_proxy_may_end_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
+    door = IapDoor("123-abc.apps.googleusercontent.com", EMAIL)
+    door.lifetime_seconds = 600
+    with KubeflowServer(door=door) as server:
+        door.write_key(tmp_path / "key.json", server.origin)
+        found = look(server.host, sign_in={"method": "iap", "client_id": door.audience})["sign-in"]
+        assert found == Finding(Verdict.OK, "works (iap); the token is renewed by itself")
 
 
 def test_a_token_that_ended_is_told_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from components.mnist.errors import DataError
 from pipelines.checks import remote
 from pipelines.checks.check import Check, Finding, fail, ok, skip, warn
 from pipelines.platforms import SignInError
-from pipelines.profiles import KubeflowProfile, NoSignIn
+from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn, ServiceAccountSignIn
 from pipelines.targets import kubeflow_network, sign_in
 from pipelines.targets.kubeflow import connect
 from pipelines.targets.kubeflow_connection import Connection
@@ -106,6 +106,8 @@ class Kubeflow:
                 f"the token of sign_in ended at {_spell(ends)}. Get a new one to where the profile reads it."
             )
         _ = self._health  # a host that asks who one is asks here too
+        if isinstance(self._profile.sign_in, (IapSignIn, ServiceAccountSignIn)):
+            return ok(f"works ({method}); the token is renewed by itself")
         if ends is not None and ends - time.time() < SOON_SECONDS:
             return warn(
                 f"works ({method}), but the token ends at {_spell(ends)}, maybe before a run does.",
