@@ -15,9 +15,11 @@ from pipelines import retrying
 from pipelines.checks import check, kubeflow, remote
 from pipelines.checks.check import Finding, Verdict, perform
 from pipelines.profiles import KubeflowProfile
+from pipelines.targets.kubeflow import connect
 from tests.conftest import Web
 from tests.google_accounts import EMAIL, identity
 from tests.kubeflow_doors import DexDoor, IapDoor, TokenDoor
+from tests.kubeflow_jobs import new_job
 from tests.kubeflow_server import KubeflowServer
 from tests.storage_server import StorageServer
 
@@ -270,6 +272,20 @@ def test_who_may_not_see_the_namespace_is_told(
     found = look(kubeflow_server.host, namespace="team-a", sign_in=variable("KUBEFLOW_TOKEN"))["experiment"]
     assert found.verdict is Verdict.FAILING
     assert "Manage Contributors" in found.text
+
+
+def test_an_archived_experiment_is_told_with_what_mends_it(kubeflow_server: KubeflowServer) -> None:
+    platform = connect(profile(kubeflow_server.host, namespace="team-a"))
+    platform.submit(new_job(), name="first-1")
+    assert look(kubeflow_server.host, namespace="team-a")["experiment"].text == "mnist-training is there"
+    next(iter(kubeflow_server.experiments.values()))["storage_state"] = "ARCHIVED"
+    found = look(kubeflow_server.host, namespace="team-a")["experiment"]
+    assert found.verdict is Verdict.FAILING
+    assert found.text == (
+        f"mnist-training is archived, and takes no runs. Restore it: {kubeflow_server.host}/#/archive/experiments; or "
+        "name another experiment in the profile."
+    )
+    assert look(kubeflow_server.host, namespace="team-a", experiment="digits")["experiment"].verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "cut", "page"])

@@ -22,7 +22,7 @@ from pipelines.checks.check import Check, Finding, fail, ok, skip, warn
 from pipelines.platforms import SignInError
 from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn, ServiceAccountSignIn
 from pipelines.targets import kubeflow_network, sign_in
-from pipelines.targets.kubeflow import connect
+from pipelines.targets.kubeflow import ARCHIVED, connect
 from pipelines.targets.kubeflow_connection import Connection
 
 HEALTH = "/apis/v2beta1/healthz"
@@ -140,7 +140,7 @@ class Kubeflow:
         )
 
     def check_experiment(self) -> Finding:
-        """Whether who signed in may see the experiments of the namespace, and whether the profile's is there."""
+        """Whether who signed in may see the experiments of the namespace, and whether the profile's can take runs."""
         words = {"namespace": self._profile.namespace} if self._profile.namespace else {}
         experiments = self._connection.experiments
         found = self._connection.read_all(
@@ -151,6 +151,12 @@ class Kubeflow:
             **words,
         )
         name = self._profile.experiment
+        if found and found[0].storage_state == ARCHIVED:
+            return fail(
+                f"{name} is archived, and takes no runs.",
+                f"Restore it: {self._profile.host.rstrip('/')}/#/archive/experiments; or name another experiment in "
+                "the profile.",
+            )
         return ok(f"{name} is there" if found else f"experiments can be seen; {name} will be made by the first run")
 
     def check_schedules(self) -> Finding:
