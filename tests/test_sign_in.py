@@ -397,7 +397,23 @@ def test_an_account_that_may_not_pass_googles_proxy_is_denied(servers: list[Kube
     door = IapDoor(AUDIENCE)
     server = start(servers, door)
     door.write_key(key, server.origin)
-    refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), *door.given, kind=DeniedError)
+    message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), *door.given, kind=DeniedError)
+    assert "it answered 403 Forbidden (You don't have access)" in message
+    assert "give the account that signs in the role IAP-secured Web App User" in message
+    assert "roles/iap.httpsResourceAccessor" in message
+    assert "Manage Contributors" not in message
+
+
+def test_a_namespace_that_is_denied_behind_googles_proxy_is_not_the_proxys_matter(
+    servers: list[KubeflowServer], key: Path
+) -> None:
+    door = IapDoor(AUDIENCE, EMAIL)
+    server = start(servers, door)
+    door.write_key(key, server.origin)
+    server.fail("ListRecurringRuns", "403", times=9)
+    message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), *door.given, kind=DeniedError)
+    assert "Manage Contributors" in message
+    assert "roles/iap.httpsResourceAccessor" not in message
 
 
 def test_another_client_id_than_the_proxys_is_told(servers: list[KubeflowServer], key: Path) -> None:

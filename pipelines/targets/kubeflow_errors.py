@@ -15,7 +15,7 @@ from pipelines.platforms import (
     PlatformError,
     SignInError,
 )
-from pipelines.profiles import KubeflowProfile, NoSignIn
+from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn
 
 LONGEST_ANSWER = 500  # characters of the host's own words that are repeated
 LONGEST_WAIT_SECONDS = 30.0  # that a host may ask for between two tries
@@ -89,7 +89,7 @@ def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str
         moved = answer.headers.get("location", "").partition("?")[0] or "another address"
         return PlatformError(f"{start}: it answered {status}: moved to {moved}. Correct host in [{profile.name}].")
     if status == 403:
-        return DeniedError(f"{start}: {answer}. {_advise_denied(profile)}")
+        return DeniedError(f"{start}: {answer}. {_advise_denied(answer, profile)}")
     if status == 404 and answer.is_of_pipelines:
         return MissingError(f"{start}: {answer}.")
     if status == 404:
@@ -124,7 +124,13 @@ def _advise_host(profile: KubeflowProfile) -> str:
     return f" Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline."
 
 
-def _advise_denied(profile: KubeflowProfile) -> str:
+def _advise_denied(answer: Answer, profile: KubeflowProfile) -> str:
+    if isinstance(profile.sign_in, IapSignIn) and not answer.is_of_pipelines:
+        account = profile.sign_in.service_account or "the account that signs in"
+        return (
+            f"So says what stands before Kubeflow Pipelines: let Identity-Aware Proxy's administrator give {account} "
+            "the role IAP-secured Web App User (roles/iap.httpsResourceAccessor)."
+        )
     if isinstance(profile.sign_in, NoSignIn):
         return f"[{profile.name}] signs in as nobody: choose sign_in, see mnist.example.toml."
     if profile.namespace:
