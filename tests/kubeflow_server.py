@@ -89,7 +89,7 @@ class KubeflowServer:
     Args:
         namespaces: Of the profiles; none for a Kubeflow Pipelines that was installed alone.
         door: What asks who comes in.
-        path: Of its page below the host, as /pipeline in a whole Kubeflow.
+        path: Of its page below the host, as /pipeline in a whole Kubeflow; the API is nowhere else.
         encryption: Its certificate; None for plain HTTP.
 
     Attributes:
@@ -240,6 +240,8 @@ class KubeflowServer:
         _send(handler, reply or self._answer_page(call), fault, self._closing)
 
     def _route(self, call: Call) -> tuple[str, tuple[str, ...]]:
+        if not call.path.startswith(f"{self._path}/"):
+            return "", ()
         asked = f"{call.method} {call.path.removeprefix(self._path)}"
         for name, pattern in ROUTES.items():
             if match := re.fullmatch(pattern, asked):
@@ -249,6 +251,8 @@ class KubeflowServer:
     def _answer_page(self, call: Call) -> Reply:
         if call.path.startswith(f"{self._path}/apis/"):
             return spell(404, {"code": 5, "message": "Not Found", "details": []})
+        if call.path.startswith("/apis/"):
+            return Reply(404, b"404 page not found", {"Content-Type": "text/plain"})
         # As the dashboard of a whole Kubeflow does for any address.
         return page(200, "Kubeflow Central Dashboard")
 

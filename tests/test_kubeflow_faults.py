@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -372,3 +373,62 @@ def test_a_host_that_nobody_knows_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         ):
             kubeflow.connect(profile).list_schedules()
     assert time.monotonic() - started < 30.0
+
+
+class Names:
+    """Stands before this machine's resolver, and loses every name while there are losses left."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.losses = 0
+        self._look_up = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, *args: Any, **rest: Any) -> Any:
+        if self.losses:
+            self.losses -= 1
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return self._look_up(*args, **rest)
+
+
+def test_a_name_that_is_lost_for_a_while_does_not_end_what_follows_a_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Names(monkeypatch)
+    place.with_run()
+    assert place.platform.read_run(place.run_id).state is State.RUNNING
+    place.server.refuse(0.01)  # ends the connection that stands, so that the name is looked up again
+    names.losses = 3
+    assert place.platform.read_run(place.run_id).state is State.RUNNING
+    assert names.losses == 0
+
+
+def test_a_name_that_stays_lost_is_told_after_the_patience_and_makes_nothing(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.05)
+    names = Names(monkeypatch)
+    assert place.platform.list_schedules() == []
+    place.server.refuse(0.01)
+    names.losses = 1000
+    with pytest.raises(PassingError, match=r"the host's name is not known\. Check host in the profile") as caught:
+        submit(place)
+    assert not caught.value.may_have_happened
+    assert names.losses < 999  # asked more than once
+    assert place.server.runs == {}
+
+
+def test_a_name_that_was_never_known_is_asked_for_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(monkeypatch)
+    names.losses = 1000
+    with pytest.raises(PlatformError, match=r"the host's name is not known\. Check host in the profile") as caught:
+        place.platform.list_schedules()
+    assert not isinstance(caught.value, PassingError)
+    assert names.losses == 999
+
+
+def test_a_page_has_its_api_nowhere_but_below_its_path() -> None:
+    with KubeflowServer(namespaces=("team-a",), path="/pipeline") as server:
+        assert kubeflow.connect(new_profile(server)).list_schedules() == []
+        profile = new_profile(server, host=server.origin)
+        with pytest.raises(PlatformError, match=r"404 .*not as Kubeflow Pipelines does\. Is host of \[cluster\] right"):
+            kubeflow.connect(profile).list_schedules()

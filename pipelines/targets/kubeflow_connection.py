@@ -32,6 +32,7 @@ class Connection:
 
     def __init__(self, profile: KubeflowProfile) -> None:
         self.profile = profile
+        self._was_reached = False
         self._access = sign_in.prepare(profile)
         self._client = _Client(profile, self._access)
         self.runs = kfp_server_api.RunServiceApi(self._client)
@@ -51,10 +52,13 @@ class Connection:
         """
         start = f"{kubeflow_network.name_host(self.profile)} could not {asked}"
         try:
-            return self._send(method, args, query)
+            answer = self._send(method, args, query)
+            self._was_reached = True
+            return answer
         except HTTPError as error:
-            explained = kubeflow_network.explain_silence(error, start, creates=creates)
+            explained = self._explain_silence(error, start, creates=creates)
         except _RefusedError as error:
+            self._was_reached = True
             explained = kubeflow_errors.explain(
                 error.answer, start, profile=self.profile, advice=self._access.advice, creates=creates
             )
@@ -119,6 +123,13 @@ class Connection:
             if not error.answer.wants_sign_in or not self._access.renew():
                 raise
         return method(*args, _request_timeout=timeout, **query)
+
+    def _explain_silence(self, error: HTTPError, start: str, *, creates: bool) -> PlatformError:
+        explained = kubeflow_network.explain_silence(error, start, creates=creates)
+        # A host that was there before comes back with the network; one that never was is mistyped.
+        if self._was_reached and not isinstance(explained, PassingError):
+            return PassingError(str(explained), may_have_happened=explained.may_have_happened)
+        return explained
 
     def _hide(self, error: PlatformError) -> PlatformError:
         return type(error)(hide(str(error), self._client.shown), may_have_happened=error.may_have_happened)
