@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
-from pipelines import configuration, jobs, remote, training
+from pipelines import configuration, jobs, remote, retrying, training
 from pipelines.display import show_download
 from pipelines.platforms import MissingError, Platform, PlatformError, RunState, State
 from pipelines.profiles import AnyProfile
@@ -37,6 +37,7 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     new.save(
         pipeline=training.NAME, place=profile.name, name=name, parameters=job.parameters, commit=commit, state="new"
     )
+    retrying.tell = lambda error: _show_line(f"trying again: {error}")
     try:
         run_id = platform.submit(job, name=name)
     except KeyboardInterrupt:
@@ -51,6 +52,8 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     except PlatformError as error:
         new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
         raise
+    finally:
+        retrying.tell = None
     with _left_running(profile, run_id):
         # Said before it is kept: where nothing can be written any more, the run is there all the same.
         console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)

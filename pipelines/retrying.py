@@ -13,6 +13,8 @@ T = TypeVar("T")
 FIRST_WAIT_SECONDS = 1.0  # doubled with each try, and drawn by lot below that, so that many clients spread out
 LONGEST_WAIT_SECONDS = 20.0
 GIVE_UP_SECONDS = 90.0
+# Told of each trouble before another try, where somebody waits who would wonder.
+tell: Callable[[Exception], None] | None = None
 LOOK_SECONDS = (0.0, 1.0, 4.0)  # after which a platform that was slow with a create is asked what came of it
 
 
@@ -31,6 +33,7 @@ def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> 
         maximum=LONGEST_WAIT_SECONDS,
         multiplier=2,
         timeout=give_up_seconds or GIVE_UP_SECONDS,
+        on_error=lambda error: tell and tell(error),
     )
     try:
         return again(function)()

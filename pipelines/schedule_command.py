@@ -148,7 +148,17 @@ def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
 
     Runs that it started go on.
     """
-    profile, platform, found = _find(name, on, profiles)
+    try:
+        profile, platform, found = _find(name, on, profiles)
+    except SettingError:
+        if name not in [schedule.name for schedule in configuration.read_profile(on, profiles).schedules]:
+            raise
+        console.print(
+            f"{escape(name)}: none stands on the platform, nothing to remove. It is in {escape(str(profiles))}: the "
+            "next apply makes it.",
+            soft_wrap=True,
+        )
+        return
     for each in found:
         platform.delete_schedule(each.id)
         console.print(f"removed  {escape(schedules.name_of(each))}", soft_wrap=True)

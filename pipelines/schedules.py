@@ -126,7 +126,9 @@ def find(name: str, profile: str, standing: Iterable[Standing]) -> list[Standing
             raise SettingError(f"{name}: is {owner}, so [{profile}] does not touch it. Change it where it was made.")
     names = sorted({name_of(each) for each in own})
     nearest = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(names)}." if names else "none is."
+    hint = (
+        f"did you mean {nearest[0]}?" if nearest else f"expected one of {', '.join(names)}." if names else "none does."
+    )
     raise SettingError(f"{name}: no such schedule of [{profile}] stands on the platform; {hint}")
 
 

@@ -326,8 +326,9 @@ def test_an_answer_that_is_lost_makes_no_second_run(
 
 
 def test_a_busy_platform_is_tried_again(
-    mnist: Callable[..., subprocess.CompletedProcess[str]], platform: Played
+    mnist: Callable[..., subprocess.CompletedProcess[str]], platform: Played, storage_server: StorageServer
 ) -> None:
+    assert storage_server.address  # where the artifacts are looked for; there are none
     platform.be_busy()
     finished = mnist("run", "--on", "there")
     assert finished.returncode == 0, finished.stderr

@@ -270,6 +270,9 @@ def test_a_deleted_schedule_that_is_in_the_file_comes_back_and_that_is_said(
     ]
     assert schedule("delete", "old")[1].splitlines() == ["removed  old"]
     assert platform.standing == {}
+    code, written, _ = schedule("delete", "weekly-retraining")
+    assert code == 0
+    assert written.startswith("weekly-retraining: none stands on the platform, nothing to remove.")
 
 
 def test_one_that_stands_twice_is_paused_and_deleted_whole_but_not_resumed(
