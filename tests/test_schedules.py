@@ -451,7 +451,7 @@ def test_a_schedule_is_found_by_name_and_by_id() -> None:
     standing = [stand("nightly", "1"), stand("nightly", "2"), stand("weekly", "3"), stand("nightly", "9", owner="dev")]
     assert schedules.find("nightly", "prod", standing) == standing[:2]
     assert schedules.find("3", "prod", standing) == [standing[2]]
-    with pytest.raises(SettingError, match="none is"):
+    with pytest.raises(SettingError, match="none does"):
         schedules.find("nightly", "other", [])
 
 
