@@ -155,6 +155,8 @@ class OnKubeflow:
             for artifact in folder.glob("*/*"):
                 place = f"mnist-training/{run_id}/{artifact.parent.name}/7f6b2c1e-salt/{artifact.name}"
                 upload(storage, artifact, f"gs://{BUCKET}/root/{place}")
+            while len(self.server.state.scenes) > 1:  # each step is to be seen running, however slow the looks are
+                time.sleep(0.01)
             self.server.script(STORY[-1], SUCCESS)
 
         threading.Thread(target=wait_for_it, daemon=True).start()
