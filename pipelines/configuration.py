@@ -180,6 +180,11 @@ def _check_whole(profile: AnyProfile, file: Path) -> None:
 
 
 def _check_machine(profile: VertexProfile, place: str) -> None:
+    if profile.spot and profile.accelerator and not profile.machine_type:
+        raise SettingError(
+            f"{place} has spot and the accelerator {profile.accelerator} without machine_type; expected a machine that "
+            'takes it, such as machine_type = "g2-standard-8" for NVIDIA_L4.'
+        )
     if "train" in profile.resources and (profile.machine_type or profile.spot):
         raise SettingError(
             f"{place} has resources.train beside machine_type or spot, with which training gets a whole machine. Keep "

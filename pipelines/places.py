@@ -25,7 +25,7 @@ FIRST_RETRY = "60s"  # capacity that was taken away is seldom back at once
 # Argo counts from the start of the first try: one that took longer than this would not be tried again.
 KUBEFLOW_RETRIES_WITHIN = "604800s"
 VERTEX_LONGEST_WAIT = "3600s"  # the most that Vertex AI takes
-DEFAULT_MACHINE = "n1-standard-8"  # takes T4 and V100; other accelerators need a machine type of their own
+DEFAULT_MACHINE = "n1-standard-8"  # on Spot capacity without an accelerator; with one, a profile names its machine
 # Kubernetes shows what a container leaves here as the reason why it ended.
 TERMINATION_MESSAGE = "/dev/termination-log"
 

@@ -155,7 +155,7 @@ class Profile(Table):
         service_account: That steps run as.
         accelerator: The platform's name for it; None trains on the CPU.
         train_retries: How often training starts anew after its machine was taken away, or it failed.
-        resources: By step, where they are not as in `pipelines/training.py`.
+        resources: By step, where they are not as in `pipelines/places.py`.
     """
 
     name: Name
@@ -206,7 +206,8 @@ class VertexProfile(Profile):
         network: For the machines, where they must reach a network of the project's own.
         encryption_key: Of Cloud KMS, in the same region.
         labels: On every run.
-        machine_type: Of the training step: "g2-standard-8"; None lets Vertex AI choose by `resources`.
+        machine_type: Of the training step: "g2-standard-8"; None lets Vertex AI choose by
+            `resources`, or takes n1-standard-8 on Spot capacity.
         spot: Train on Spot capacity: cheaper, and taken away when others need it.
         endpoint: Of the API, where it is not the region's public one: "host" or "host:port".
     """
