@@ -38,7 +38,7 @@ bench: $(READY)  ## measure: memory of ingest, accuracy and time of three seeds
 	$(VENV)/bin/python tests/benchmarks/seeds.py
 
 notebook: $(READY)  ## run the notebook from top to bottom on the sample
-	$(VENV)/bin/python -m pytest tests/test_notebook.py
+	$(VENV)/bin/python -m pytest tests/project/test_notebook.py
 
 compile: $(READY)  ## compile the pipeline to one YAML file
 	@$(VENV)/bin/mnist compile
@@ -48,7 +48,7 @@ images:  ## build the images of the steps (ENGINE=podman; GPU=1: also the traine
 
 push:  ## push the images of this commit and write images.lock: make push REGISTRY=host/path
 	@test -n "$(REGISTRY)" || { echo "Where to? make push REGISTRY=host/path"; exit 2; }
-	@$(PYTHON) -m pipelines.images require-commit
+	@$(PYTHON) -m pipelines.container_images require-commit
 	@containers/build.sh
 	@containers/push.sh "$(REGISTRY)"
 

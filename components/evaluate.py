@@ -24,7 +24,7 @@ def evaluate(
     """
     from pathlib import Path
 
-    from components.mnist.evaluation import evaluate_model
+    from components.mnist.evaluation.step import evaluate_model
 
     evaluation = evaluate_model(
         model_folder=Path(model.path),

@@ -30,7 +30,7 @@ def ingest(
     """
     from pathlib import Path
 
-    from components.mnist.ingestion import ingest_data
+    from components.mnist.data.step import ingest_data
 
     manifests = ingest_data(
         source=source,

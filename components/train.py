@@ -38,7 +38,7 @@ def train(
     """
     from pathlib import Path
 
-    from components.mnist.training import train_model
+    from components.mnist.training.step import train_model
 
     card = train_model(
         training_folder=Path(training_data.path),

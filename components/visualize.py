@@ -34,7 +34,7 @@ def visualize(
     """
     from pathlib import Path
 
-    from components.mnist.reporting import write_report
+    from components.mnist.report.step import write_report
 
     write_report(
         model_folder=Path(model.path),

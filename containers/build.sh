@@ -21,9 +21,9 @@ command -v "$engine" >/dev/null || { echo "$engine is missing. On Debian: sudo a
 	exit 1
 }
 
-tag=$("$python" -m pipelines.images tag)
-revision=$("$python" -m pipelines.images revision)
-version=$("$python" -m pipelines.images version)
+tag=$("$python" -m pipelines.container_images tag)
+revision=$("$python" -m pipelines.container_images revision)
+version=$("$python" -m pipelines.container_images version)
 # The address without a name and password that may be in it; a folder of this machine is no source.
 source=$(git remote get-url origin 2>/dev/null | sed -nE 's#^(https?|ssh)://([^@/]*@)?#\1://#p; s#^git@([^:]+):#https://\1/#p') || true
 

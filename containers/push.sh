@@ -14,8 +14,8 @@ read -ra options <<<"${PUSH_OPTIONS:-}"
 [ -n "$registry" ] || { echo "Where to? make push REGISTRY=host/path" >&2; exit 2; }
 registry=${registry%/}
 
-"$python" -m pipelines.images require-commit
-tag=$("$python" -m pipelines.images tag)
+"$python" -m pipelines.container_images require-commit
+tag=$("$python" -m pipelines.container_images tag)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -42,6 +42,6 @@ for image in mnist-python-steps mnist-python-trainer mnist-python-trainer-gpu; d
 	"$engine" rmi "$registry/$image:$tag" >/dev/null
 	references+=("$image=$registry/$image@$digest")
 done
-"$python" -m pipelines.images lock "${references[@]}"
+"$python" -m pipelines.container_images lock "${references[@]}"
 printf '%s\n' "${references[@]}"
 echo "images.lock: written"

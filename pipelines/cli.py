@@ -16,12 +16,15 @@ from rich.table import Table
 
 from components.mnist.errors import MnistError, OutputError, SettingError
 from components.mnist.settings import Value
-from pipelines import configuration, doctor, jobs, parameters, remote_command, schedule_command, single, training
+from pipelines import compilation, configuration, parameters, single_step, training
+from pipelines.commands import doctor
+from pipelines.commands import remote as remote_command
+from pipelines.commands import schedule as schedule_command
+from pipelines.commands.console import console, errors, refuse, show_figures, show_path
+from pipelines.commands.remote import Profiles
 from pipelines.display import Display, show_download
-from pipelines.remote_command import Profiles
-from pipelines.runs import Run, StepError
-from pipelines.screen import console, errors, refuse, show_figures, show_path
-from pipelines.targets import docker, local
+from pipelines.run_folder import Run, StepError
+from pipelines.runners import docker, local
 
 TARGETS = {"local": local.run, "docker": docker.run}
 # Called when a place is used: naming images asks git.
@@ -96,14 +99,14 @@ def step(
     if on not in TARGETS:
         raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(TARGETS)}.")
     component = training.STEPS[name]
-    inputs = single.read_inputs(component)
+    inputs = single_step.read_inputs(component)
     defaults = parameters.read_defaults(training.build(training.Place()))
     own = {parameter: defaults[parameter] for parameter in inputs.parameters}
     given = parameters.parse_pairs(pairs or [], [*own, *inputs.artifacts])
-    folders = single.check_folders(given, inputs)
+    folders = single_step.check_folders(given, inputs)
     values = parameters.check_values({key: given[key] for key in given if key in own}, own)
     new = Run(runs, title=name)
-    _execute(new, single.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
+    _execute(new, single_step.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
     for output in component.component_spec.outputs or {}:
         path = new.steps / name / output
         if path.exists():  # metrics that only a pipeline's page shows have no file
@@ -124,8 +127,8 @@ def compile_pipeline(
         pipeline = training.build(PLACES[on]())
     else:
         profile = configuration.read_profile(on, profiles)
-        pipeline = jobs.build_pipeline(profile)
-        jobs.check_documents(profile, jobs.compile_documents(pipeline))
+        pipeline = compilation.build_pipeline(profile)
+        compilation.check_documents(profile, compilation.compile_documents(pipeline))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -168,8 +171,8 @@ def main() -> None:
 def _available_source() -> str:
     """MNIST where it can be had; the sample where it can't, said aloud. Only a run on this machine falls back."""
     # Here, because the other commands start faster without what reads data.
-    from components.mnist.downloads import Unreachable
-    from components.mnist.sources import fetch_mnist
+    from components.mnist.data.sources import fetch_mnist
+    from components.mnist.storage.https import Unreachable
 
     try:
         with show_download(console, "MNIST") as show:

@@ -155,7 +155,7 @@ class Profile(Table):
         service_account: That steps run as.
         accelerator: The platform's name for it; None trains on the CPU.
         train_retries: How often training starts anew after its machine was taken away, or it failed.
-        resources: By step, where they are not as in `pipelines/places.py`.
+        resources: By step, where they are not as in `pipelines/placement.py`.
     """
 
     name: Name

@@ -23,7 +23,7 @@ STEPS = {"ingest": ingest, "train": train, "evaluate": evaluate, "visualize": vi
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pipeline is going to run, as far as its compiled form depends on it (`pipelines/places.py`).
+    """Where a pipeline is going to run, as far as its compiled form depends on it (`pipelines/placement.py`).
 
     Attributes:
         images: The reference to use for an image of `components/__init__.py`; an image that is not named stays

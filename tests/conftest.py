@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 import components
-from components.mnist.datasets import write_dataset
-from components.mnist.sources import SAMPLE
+from components.mnist.data.datasets import write_dataset
+from components.mnist.data.sources import SAMPLE
 
 if TYPE_CHECKING:
-    from tests.kubeflow_server import KubeflowServer
+    from tests.fakes.kubeflow.server import KubeflowServer
 
 if TYPE_CHECKING:
-    from tests.vertex_server import VertexServer
-from tests.storage_server import StorageServer, run_emulator, serve_storage
+    from tests.fakes.vertex.server import VertexServer
+from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
 
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
@@ -122,7 +122,7 @@ def storage_server(emulator: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[VertexServer]":
     """A played Vertex AI that this process trusts and signs in to; clients that are made afterwards wait briefly."""
     # Loaded here: Google's clients take a second, and few tests need them.
-    from tests.vertex_server import VertexServer, shorten_waits
+    from tests.fakes.vertex.server import VertexServer, shorten_waits
 
     with VertexServer(tmp_path) as server:
         for name, value in server.environment.items():
@@ -135,8 +135,8 @@ def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[
 def kubeflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
     """A played Kubeflow with the namespace team-a, which asks for no sign-in; clients wait briefly."""
     # Loaded here: few tests need it.
-    from tests.kubeflow_jobs import shorten_waits
-    from tests.kubeflow_server import KubeflowServer
+    from tests.fakes.kubeflow.jobs import shorten_waits
+    from tests.fakes.kubeflow.server import KubeflowServer
 
     monkeypatch.setenv("NO_PROXY", "*")
     shorten_waits(monkeypatch)
@@ -153,7 +153,7 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
     # Loaded here: it takes seconds, and few tests need it.
     from sklearn.linear_model import LogisticRegression
 
-    from components.mnist.models import ModelCard, write_card
+    from components.mnist.model import ModelCard, write_card
 
     root = tmp_path_factory.mktemp("linear")
     names = tuple(str(number) for number in range(10))

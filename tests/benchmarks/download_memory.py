@@ -23,8 +23,8 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.files_server import Fault, File, FilesServer, serve_files
-from tests.storage_server import StorageServer, Trouble, run_emulator, serve_storage
+from tests.fakes.files_server import Fault, File, FilesServer, serve_files
+from tests.fakes.storage_server import StorageServer, Trouble, run_emulator, serve_storage
 
 RESULTS = Path(__file__).parent / "results" / "download_memory.csv"
 SIZES_MB = (3, 30, 300)

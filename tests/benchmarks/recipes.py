@@ -18,20 +18,20 @@ from unittest.mock import patch
 
 import numpy as np
 
-from components.mnist import devices
-from components.mnist.datasets import read_dataset
-from components.mnist.ingestion import ingest_data
+from components.mnist.data.datasets import read_dataset
+from components.mnist.data.step import ingest_data
+from components.mnist.training import devices
 
 devices.quieten()
 
 import keras  # noqa: E402
 
-from components.mnist import batches as batches_module  # noqa: E402
-from components.mnist.batches import Batches  # noqa: E402
-from components.mnist.fitting import fit_network  # noqa: E402
-from components.mnist.models import scale  # noqa: E402
-from components.mnist.network import build_network  # noqa: E402
-from components.mnist.training import choose_batch_size  # noqa: E402
+from components.mnist.model import scale  # noqa: E402
+from components.mnist.training import batches as batches_module  # noqa: E402
+from components.mnist.training.batches import Batches  # noqa: E402
+from components.mnist.training.fitting import fit_network  # noqa: E402
+from components.mnist.training.network import build_network  # noqa: E402
+from components.mnist.training.step import choose_batch_size  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "recipes.csv"
 BASE = {"epochs": 5, "batch_size": 128, "learning_rate": 0.008, "label_smoothing": 0.05, "shift": 1}

@@ -1,0 +1,120 @@
+"""NumPy's own files: the arrays of an .npz, opened without unpickling and without trusting what they announce."""
+
+import functools
+import io
+import math
+import zipfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from components.mnist.data.arrays import DAMAGE, StoredArray, describe
+from components.mnist.errors import DataError
+
+HEADER_BYTES = 2**16  # of an .npy: NumPy writes 128
+# Real pictures shrink to a fifth; only a file made to fill the disk shrinks this far.
+BOMB_BYTES = 2**30
+BOMB_RATIO = 500
+
+READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def list_arrays(path: Path) -> list[str]:
+    """The keys of an .npz, in the order of the file.
+
+    Raises:
+        DataError: It is no zip archive, damaged, or holds no array.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+    if keys := [name.removesuffix(".npy") for name in names if name.endswith(".npy")]:
+        return keys
+    raise DataError(
+        f"{path}: a zip archive without arrays (it holds {', '.join(names[:5]) or 'nothing'}); expected an .npz as "
+        "numpy.savez writes. If it holds pictures, unpack it and give the folder."
+    )
+
+
+def open_array(path: Path, key: str) -> StoredArray:
+    """Find an array of an .npz; only its header is read.
+
+    Raises:
+        DataError: It is damaged, locked, or no plain array of numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _open_member(path, archive, archive.getinfo(f"{key}.npy"))
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: cannot be opened as .npz ({describe(error)}). It was cut short, or is something else: get it again."
+    )
+
+
+def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:
+    name = f"{path}: {member.filename.removesuffix('.npy')}"
+    if member.flag_bits & 1:
+        raise DataError(f"{name}: is encrypted; expected an .npz without a password. Save it again with numpy.savez.")
+    if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * member.compress_size:
+        raise DataError(
+            f"{name}: {member.compress_size:,} bytes that unpack to {member.file_size:,}, over {BOMB_RATIO} times as "
+            "many, as no pictures do. Save it again with numpy.savez if it is real."
+        )
+    with archive.open(member) as stream:
+        head = io.BytesIO(stream.read(HEADER_BYTES))
+    shape, fortran, dtype = _read_header(name, head)
+    announced = math.prod(shape) * dtype.itemsize
+    held = member.file_size - head.tell()
+    if announced != held:
+        raise DataError(
+            f"{name}: announces {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
+            "The file is damaged or made up: get it again."
+        )
+    open_numbers = functools.partial(_open_numbers, path, member, head.tell())
+    return StoredArray(name, shape, dtype, open_numbers, fortran)
+
+
+def _read_header(name: str, head: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    try:
+        shape, fortran, dtype = READERS[np.lib.format.read_magic(head)](head)
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise DataError(
+            f"{name}: has no header that NumPy can read ({describe(error)}). Save it again with numpy.savez."
+        ) from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{name}: holds Python objects, which are never unpickled because a pickle can run code; "
+            "expected a plain array of numbers. Save it with numpy.savez after .astype(numpy.uint8)."
+        )
+    if any(length < 0 for length in shape):
+        raise DataError(f"{name}: announces the shape {shape}, which cannot be. The file is damaged: get it again.")
+    return shape, fortran, dtype
+
+
+class _Member(io.RawIOBase):
+    """A member of an archive that closes the archive too when it is closed."""
+
+    def __init__(self, path: Path, member: zipfile.ZipInfo) -> None:
+        self._archive = zipfile.ZipFile(path)
+        self._stream = self._archive.open(member.filename)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
+
+    def close(self) -> None:
+        self._stream.close()
+        self._archive.close()
+        super().close()
+
+
+def _open_numbers(path: Path, member: zipfile.ZipInfo, offset: int) -> BinaryIO:
+    stream = _Member(path, member)
+    stream.read(offset)
+    return stream  # type: ignore[return-value]

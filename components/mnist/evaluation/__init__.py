@@ -1,0 +1,1 @@
+"""What a model is worth on the test data: metrics and results."""

@@ -1,0 +1,132 @@
+"""The trained model on disk, and how it is used: ONNX Runtime and NumPy, no training framework.
+
+A model folder holds `model.keras` (the source of truth), `model.onnx` (what is evaluated and served) and
+`model.json` (the card). Input: float32 (n, 28, 28, 1) in 0..1, ink is 1; output: one probability per class.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from components.mnist.data.datasets import BLOCK
+from components.mnist.errors import ModelError
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `model.json` says.
+
+    Attributes:
+        classes: Name of each class, in the order of the outputs.
+        parameters: Number of weights: 225,034 for ten classes.
+        input: The input contract: name, dtype, shape, range, ink.
+        recipe: Every setting of the training run, by parameter name, the seed included.
+        data: `source`, `origin`, and `training_sha256`, `validation_sha256` of the data sets.
+        figures: Of the kept weights, on unaugmented data, without smoothing: `training_loss`, `training_accuracy`,
+            `validation_loss`, `validation_accuracy`; and `best_epoch`, `seconds`, `images_per_second`.
+        device: What trained it, for a person: "CPU, 2 cores" or "GPU, NVIDIA L4".
+        precision: "float32" or "bfloat16", as computed during training; the files are always float32.
+        onnx_difference: Largest difference between the probabilities of model.onnx and model.keras on real images.
+        versions: Of Python and the libraries that made it.
+        created: UTC, ISO 8601, to the second.
+    """
+
+    classes: tuple[str, ...]
+    parameters: int
+    input: dict[str, object]
+    recipe: dict[str, str | int | float | bool]
+    data: dict[str, str]
+    figures: dict[str, float]
+    device: str
+    precision: str
+    onnx_difference: float
+    versions: dict[str, str]
+    created: str
+
+    def metadata(self) -> dict[str, str | int | float]:
+        """The scalars that a pipeline page shows beside the artifact."""
+        return {
+            "parameters": self.parameters,
+            "classes": len(self.classes),
+            "device": self.device,
+            "precision": self.precision,
+            "source": self.data["source"],
+            **self.figures,
+        }
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that answers."""
+
+    session: onnxruntime.InferenceSession
+    card: ModelCard
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Classify images, a block at a time.
+
+        Args:
+            images: uint8 (n, 28, 28), ink is 255; may be memory-mapped.
+
+        Returns:
+            float32 (n, classes), each row adds up to 1.
+        """
+        name = self.session.get_inputs()[0].name
+        result = np.empty((len(images), len(self.card.classes)), np.float32)
+        for start in range(0, len(images), BLOCK):
+            result[start : start + BLOCK] = self.session.run(None, {name: scale(images[start : start + BLOCK])})[0]
+        return result
+
+
+def scale(images: np.ndarray) -> np.ndarray:
+    """Map pixels to 0..1 and add the channel axis.
+
+    Args:
+        images: uint8 (n, 28, 28), ink is 255.
+
+    Returns:
+        float32 (n, 28, 28, 1).
+    """
+    return images[..., np.newaxis].astype(np.float32) / np.float32(255)
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """Load the ONNX model of a model folder.
+
+    Raises:
+        ModelError: A file is missing or damaged, or model.onnx and model.json disagree on the classes.
+    """
+    card = read_card(folder)
+    try:
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises a class of its own for every cause
+        raise ModelError(f"{folder / 'model.onnx'}: cannot be loaded ({error}). Train again.") from error
+    outputs = session.get_outputs()[0].shape[-1]
+    if outputs != len(card.classes):
+        raise ModelError(
+            f"{folder}: model.onnx has {outputs} outputs but model.json names {len(card.classes)} classes."
+        )
+    return Classifier(session, card)
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write `model.json` into the model folder."""
+    (folder / "model.json").write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json`.
+
+    Raises:
+        ModelError: It is missing, or none of this project's.
+    """
+    try:
+        fields = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        return ModelCard(**{**fields, "classes": tuple(fields["classes"])})
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder}: no model.json there; expected a folder that `mnist step train` wrote.") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{folder}/model.json: {error}. Train again.") from error

@@ -1,0 +1,68 @@
+"""Which version of a file a server's answer brings, and whether an answer goes on where another ended.
+
+RFC 9110: what was cut is gone on with by Range, and If-Range makes sure that it still is the same file.
+"""
+
+import re
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+
+import requests
+
+from components.mnist.storage.checksums import Sum
+
+# A file that was changed twice within one second may have the same time of change, and clocks differ.
+SETTLED_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which content of a file.
+
+    Attributes:
+        validator: What the server calls it: a strong ETag, or the time of its last change.
+        total: Its bytes in all.
+        sums: What the server says that it must have.
+    """
+
+    validator: str
+    total: int
+    sums: tuple[Sum, ...] = ()
+
+
+def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version | None:
+    """The version that an answer brings whole; None when its rest could not be asked for."""
+    total, validator = read_length(response), _find_validator(response)
+    if total is None or validator is None or response.headers.get("Accept-Ranges", "").lower() == "none":
+        return None
+    return Version(validator, total, sums)
+
+
+def continues(response: requests.Response, version: Version, start: int) -> bool:
+    """Whether an answer brings bytes of a version from `start` on, and says how many."""
+    found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", response.headers.get("Content-Range", ""))
+    if response.status_code != 206 or not found:
+        return False
+    first, last, total = (int(number) for number in found.groups())
+    name = "ETag" if version.validator.startswith('"') else "Last-Modified"
+    return (
+        first == start <= last < total == version.total
+        and read_length(response) == last - first + 1
+        and response.headers.get(name, version.validator) == version.validator
+    )
+
+
+def read_length(response: requests.Response) -> int | None:
+    """The bytes that an answer says it brings."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
+
+
+def _find_validator(response: requests.Response) -> str | None:
+    headers = response.headers
+    if re.fullmatch(r'"[\x21\x23-\x7e]*"', etag := headers.get("ETag", "")):
+        return etag
+    changed, now = (parsedate_tz(headers.get(name, "")) for name in ("Last-Modified", "Date"))
+    if changed and now and mktime_tz(now) - mktime_tz(changed) >= SETTLED_SECONDS:
+        return headers["Last-Modified"]
+    return None

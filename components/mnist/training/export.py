@@ -1,0 +1,119 @@
+"""Write a trained network down: model.keras and model.onnx, in float32, the same bytes for the same weights.
+
+Both hold the layers of `network.py` and nothing else, and are compared on real images before anyone gets them.
+"""
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+
+from components.mnist.errors import ModelError
+from components.mnist.model import scale
+from components.mnist.training.network import INPUT_NAME
+
+OUTPUT_NAME = "probabilities"
+# float32 has seven digits; sums in another order cost one or two of them.
+LARGEST_DIFFERENCE = 1e-5
+EARLIEST_DATE = (1980, 1, 1, 0, 0, 0)  # that a zip archive can hold
+
+
+def export_network(network: keras.Sequential, images: np.ndarray, *, folder: Path) -> float:
+    """Write `model.keras` and `model.onnx` and make sure that they agree.
+
+    Args:
+        network: In float32 and not compiled, so that the files hold the layers only.
+        images: uint8 (n, 28, 28), ink is 255: real images to compare on.
+        folder: Exists.
+
+    Returns:
+        The largest difference between the two files' probabilities.
+
+    Raises:
+        ModelError: They differ by more than 1e-5.
+    """
+    network.save(folder / "model.keras")
+    _remove_dates(folder / "model.keras")
+    inputs = scale(images)
+    # Read back from the file: what is compared is what was written. Keras exports only a network that was called.
+    saved = keras.models.load_model(folder / "model.keras", compile=False)
+    expected = keras.ops.convert_to_numpy(saved(inputs))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # Keras' own question
+        saved.export(folder / "model.onnx", format="onnx", verbose=False)
+    _rename(folder / "model.onnx")
+    return compare(folder / "model.onnx", inputs, expected)
+
+
+def compare(onnx_file: Path, inputs: np.ndarray, expected: np.ndarray) -> float:
+    """Compare an ONNX model's answers with Keras'.
+
+    Args:
+        inputs: float32 (n, 28, 28, 1) in 0..1.
+        expected: Keras' probabilities, float32 (n, classes).
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ModelError: It is above 1e-5, or not a number.
+    """
+    session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
+    answers = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
+    difference = float(np.abs(answers - expected).max())
+    if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
+        raise ModelError(
+            f"model.onnx and model.keras differ by {difference:.1e} on {len(inputs)} images; at most "
+            f"{LARGEST_DIFFERENCE:.0e} is expected. Nothing was written: check the versions of tf2onnx and onnxruntime."
+        )
+    return difference
+
+
+def _remove_dates(file: Path) -> None:
+    """Write a .keras archive again without the time of saving, so that equal networks are equal files."""
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    metadata = json.loads(members["metadata.json"])
+    metadata.pop("date_saved")
+    members["metadata.json"] = json.dumps(metadata).encode()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, EARLIEST_DATE), content)
+
+
+def _rename(file: Path) -> None:
+    """Name everything inside an ONNX model anew.
+
+    Servers show the names of output and batch to their callers. The inner names carry numbers that tf2onnx counts in
+    the order of Python sets, which is another in every process: equal networks would be different files.
+    """
+    model = onnx.load(file)
+    graph = model.graph
+    names = {value.name: value.name for value in graph.input} | {graph.output[0].name: OUTPUT_NAME}
+    constants = {constant.name: constant for constant in graph.initializer}
+    used: list[onnx.TensorProto] = []
+    for node in graph.node:
+        for name in node.input:
+            if name in constants and name not in names:
+                names[name] = f"constant_{len(used)}"
+                used.append(constants[name])
+        for name in node.output:
+            names.setdefault(name, f"value_{len(names)}")
+        node.name = ""
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    for constant in used:
+        constant.name = names[constant.name]
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(used)
+    graph.output[0].name = OUTPUT_NAME
+    graph.doc_string = ""  # the number of a function in TensorFlow's memory
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.checker.check_model(model)
+    onnx.save(model, file)

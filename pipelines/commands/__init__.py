@@ -1,0 +1,1 @@
+"""The commands of `mnist`, a module for each."""

@@ -1,0 +1,172 @@
+"""Runs on Kubeflow and Vertex AI, as the command shows them: submitted, followed, cancelled."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from components.mnist.errors import DataError, OutputError
+from components.mnist.settings import Value
+from pipelines import compilation, configuration, training
+from pipelines.commands.console import console, errors, refuse, show_figures, show_path
+from pipelines.display import show_download
+from pipelines.platforms import remote_runs, retrying
+from pipelines.platforms.base import MissingError, Platform, PlatformError, RunState, State
+from pipelines.profiles import AnyProfile
+from pipelines.run_folder import Run
+
+CANCELLED = 3  # exit code
+INTERRUPTED = 128 + signal.SIGINT
+
+Profiles = Annotated[Path, typer.Option("--profiles", help="The file of the profiles.", metavar="FILE")]
+OnProfile = Annotated[str, typer.Option("--on", help="A profile of mnist.toml.", metavar="PROFILE")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
+RunId = Annotated[str, typer.Argument(help="As `mnist run` printed it.", metavar="RUN")]
+
+
+def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: Path, wait: bool) -> None:
+    """Submit a run, follow it, and end the command by its final state."""
+    job = compilation.build_job(profile, given)
+    platform = remote_runs.connect(profile)
+    name = remote_runs.new_name(training.NAME)
+    new = Run(runs, title="")
+    new.save(
+        pipeline=training.NAME, place=profile.name, name=name, parameters=job.parameters, commit=commit, state="new"
+    )
+    retrying.tell = lambda error: _show_line(f"trying again: {error}")
+    try:
+        run_id = platform.submit(job, name=name)
+    except KeyboardInterrupt:
+        new.save(state="unknown")
+        errors.print(
+            f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name "
+            "on the platform's page of runs.",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    except PlatformError as error:
+        new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
+        raise
+    finally:
+        retrying.tell = None
+    with _left_running(profile, run_id):
+        # Said before it is kept: where nothing can be written any more, the run is there all the same.
+        console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
+        console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+        new.save(state="running", run_id=run_id, link=platform.link(run_id))
+        new.link_as_latest()
+        if not wait:
+            console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
+            return
+        ended = remote_runs.follow(platform, run_id, _show_line)
+    _show_end(platform, run_id, ended, new)
+
+
+def follow(
+    run_id: RunId,
+    on: OnProfile,
+    runs: Runs = Path("runs"),
+    profiles: Profiles = configuration.FILE,
+) -> None:
+    """Follow a run of a profile to its end, and fetch its figures and report."""
+    profile = configuration.read_profile(on, profiles)
+    platform = remote_runs.connect(profile)
+    with _left_running(profile, run_id):
+        platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
+        new = Run(runs, title="")
+        new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
+        new.link_as_latest()
+        ended = remote_runs.follow(platform, run_id, _show_line)
+    _show_end(platform, run_id, ended, new)
+
+
+def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+    """Cancel a run of a profile."""
+    platform = remote_runs.connect(configuration.read_profile(on, profiles))
+    if (state := platform.read_run(run_id).state).is_final:
+        console.print(f"has ended already, {state}: {escape(platform.link(run_id))}", soft_wrap=True)
+        return
+    platform.cancel(run_id)
+    console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
+
+
+def _show_end(platform: Platform, run_id: str, ended: RunState, record: Run) -> None:
+    """Show what came out, and end the command by it."""
+    record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
+    if ended.state is State.SUCCEEDED:
+        _show_results(platform, run_id, record)
+        return
+    reason = _find_reason(ended)
+    record.save(error=reason)
+    if ended.state is State.CANCELLED:
+        errors.print(f"[red]cancelled[/red]{escape(reason and f': {reason}')}", soft_wrap=True)
+        raise typer.Exit(CANCELLED)
+    refuse(f"{ended.state}: {reason}" if reason else f"{ended.state}", f"page: {platform.link(run_id)}")
+
+
+def _find_reason(ended: RunState) -> str:
+    """Why it did not succeed: the step's own words before the platform's."""
+    for task in ended.tasks:
+        if task.state is State.FAILED and task.message:
+            return f"{task.name}: {remote_runs.explain(task.message)}"
+    failed = ", ".join(task.name for task in ended.tasks if task.state is State.FAILED)
+    return remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
+
+
+def _show_results(platform: Platform, run_id: str, record: Run) -> None:
+    console.print("[green]succeeded[/green]")
+    try:
+        with show_download(console, "report") as show:
+            fetched = remote_runs.fetch(platform, run_id, record, show=show)
+    except (DataError, PlatformError) as error:
+        console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
+        return
+    if not fetched:
+        console.print("Its figures and report are on its page: they are in no gs:// bucket (pipeline_root).")
+        return
+    if missing := [f"{output} of {step}" for step, output in remote_runs.WANTED if (step, output) not in fetched]:
+        console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
+    if fetched >= remote_runs.FIGURES:
+        try:
+            show_figures(record)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            console.print(
+                f"[yellow]the figures that came cannot be read ({escape(repr(error))})[/yellow]", soft_wrap=True
+            )
+    if report := record.collect_report():
+        console.print()
+        show_path("report", report)
+
+
+def _show_line(line: str) -> None:
+    console.print(f"[dim]{datetime.now(UTC).astimezone():%H:%M:%S}[/dim]  {escape(line)}", soft_wrap=True)
+
+
+@contextmanager
+def _left_running(profile: AnyProfile, run_id: str) -> Iterator[None]:
+    """Whatever ends the looking does not end the run: say so, and how to look again or cancel."""
+    again = f"mnist follow {run_id} --on {profile.name}"
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(
+            f"No longer following; the run goes on.\n  follow it again: {again}\n  cancel it:       mnist cancel "
+            f"{run_id} --on {profile.name}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    except MissingError:
+        raise
+    except PlatformError as error:
+        raise type(error)(f"{error} The run goes on; afterwards: {again}") from error
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename}: cannot be written ({error.strerror}). The run goes on; afterwards: {again}"
+        ) from error

@@ -1,0 +1,1 @@
+"""What `mnist doctor` checks on this machine."""

@@ -1,0 +1,83 @@
+"""Look at what runs in containers need: an engine, the images of this code, its GPU, its disk."""
+
+import shutil
+from pathlib import Path
+
+from components import STEPS_IMAGE, TRAINER_IMAGE
+from pipelines import container_images
+from pipelines.checks import Check, Finding, fail, ok, skip, warn
+from pipelines.runners.docker import MAKE, require_image
+from pipelines.runners.engine import Engine, open_engine
+
+IMAGES_BYTES = 3_000_000_000  # both images for the CPU are 2.2 GB with all their layers
+ROOM_BYTES = 1_000_000_000
+SEE_DISK = "See what takes it: docker system df; remove what is unused: docker system prune"
+TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
+
+
+def for_containers() -> list[Check]:
+    """What a run in containers needs; each check connects anew, since the engine may go away between two."""
+    return [
+        Check("engine", check_engine),
+        Check("engine's disk", check_disk, needs=("engine",)),
+        Check("images", check_images, needs=("engine",)),
+        Check("GPU in containers", check_gpu, needs=("images",), seconds=60),  # it starts a container
+    ]
+
+
+def check_engine() -> Finding:
+    """Whether an engine answers, and which."""
+    with open_engine() as engine, engine.explained():
+        version = engine.client.version()
+        name = next((part["Name"] for part in version.get("Components") or [] if "Engine" in part.get("Name", "")), "")
+        name = "Podman" if "Podman" in name else "Docker Engine"
+        return ok(f"{name} {version.get('Version')}, API {version.get('ApiVersion')}, at {engine.address}")
+
+
+def check_disk() -> Finding:
+    """Whether the engine has room for images."""
+    with open_engine() as engine, engine.explained():
+        folder = Path(engine.client.info().get("DockerRootDir") or "")
+        is_built = all(
+            engine.find_image(container_images.local_reference(name)) for name in (STEPS_IMAGE, TRAINER_IMAGE)
+        )
+        is_here = engine.is_local
+    try:
+        free = shutil.disk_usage(folder).free if is_here and folder.is_absolute() else None
+    except OSError:  # Docker Desktop's engine has a disk of its own
+        free = None
+    if free is None:
+        return skip("the engine's disk is not one of this machine's; see it: docker system df")
+    found = f"{free / 1e9:,.1f} GB free in {folder}"
+    if not is_built and free < IMAGES_BYTES:
+        return fail(f"{found}; building the images takes {IMAGES_BYTES / 1e9:.0f} GB.", SEE_DISK)
+    return ok(found) if free >= ROOM_BYTES else warn(f"{found}.", SEE_DISK)
+
+
+def check_images() -> Finding:
+    """Whether the images of this code are built."""
+    with open_engine() as engine:
+        for name in (STEPS_IMAGE, TRAINER_IMAGE):
+            require_image(engine, container_images.local_reference(name))
+    return ok(f"{STEPS_IMAGE} and {TRAINER_IMAGE} of this code ({container_images.tag()}) are built")
+
+
+def check_gpu() -> Finding:
+    """Whether a container gets a GPU; having none is no trouble. Starts a container and removes it."""
+    with open_engine() as engine:
+        if not engine.hints_at_gpu:
+            return ok("none; containers train on the CPU")
+        if trouble := engine.try_gpu(container_images.local_reference(TRAINER_IMAGE)):
+            return warn(f"{trouble} Containers train on the CPU.", f"Install the NVIDIA Container Toolkit: {TOOLKIT}")
+        return _check_cuda(engine)
+
+
+def _check_cuda(engine: Engine) -> Finding:
+    reference = container_images.local_reference(container_images.TRAINER_GPU_IMAGE)
+    if engine.find_image(reference) is None:
+        return warn(
+            "containers get it, but the trainer with CUDA is not built, so they train on the CPU.",
+            f"Build it: {MAKE} GPU=1",
+        )
+    require_image(engine, reference, make=f"{MAKE} GPU=1")
+    return ok(f"containers get it, and {reference} is built")

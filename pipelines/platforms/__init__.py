@@ -1,0 +1,1 @@
+"""Where a pipeline runs elsewhere: what Kubeflow and Vertex AI have in common, and a package for each."""

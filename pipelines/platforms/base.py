@@ -1,0 +1,190 @@
+"""What Kubeflow Pipelines and Vertex AI both do, in one vocabulary.
+
+`kubeflow/client.py` and `vertex/client.py` speak to the platforms; everything else, as following a run or bringing
+schedules in line, is written once against what is described here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from components.mnist.errors import MnistError
+from components.mnist.settings import Value
+from pipelines.profiles import Schedule
+
+
+class PlatformError(MnistError):
+    """A platform did not do what it was asked for.
+
+    Attributes:
+        may_have_happened: Whether the platform may have carried out the call all the same, as when its answer was lost.
+    """
+
+    def __init__(self, message: str, *, may_have_happened: bool = False) -> None:
+        super().__init__(message)
+        self.may_have_happened = may_have_happened
+
+
+class PassingError(PlatformError):
+    """The network, or the platform for the moment: another try may succeed."""
+
+
+class SignInError(PlatformError):
+    """The credentials are missing, wrong or expired."""
+
+
+class DeniedError(PlatformError):
+    """Who signed in may not do this."""
+
+
+class MissingError(PlatformError):
+    """What was named is not there."""
+
+
+class ConflictError(PlatformError):
+    """Something of that name is there already, or is in a state that does not allow it."""
+
+
+class State(StrEnum):
+    """Where a run or a task is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    CACHED = "cached"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change it any more."""
+        return self not in (State.WAITING, State.RUNNING)
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """A step of a run, as far as it is known.
+
+    Attributes:
+        name: Of the step, as in `pipelines/training.py`.
+        seconds: From its start to its end; None before the end, or when the platform does not tell.
+        message: Why it failed, in the platform's words.
+    """
+
+    name: str
+    state: State
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run as the platform sees it now.
+
+    Attributes:
+        tasks: The steps that the platform knows of, in no particular order.
+        message: Why it failed, in the platform's words.
+    """
+
+    state: State
+    tasks: tuple[TaskState, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a platform is asked to run, now or by a schedule.
+
+    Attributes:
+        documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
+        parameters: Every parameter of the pipeline with its value, in its own type.
+    """
+
+    documents: tuple[Mapping[str, object], ...]
+    parameters: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What `mnist schedule apply` leaves on the schedules that it makes, to find them again.
+
+    Attributes:
+        profile, name: Whose schedule it is in `mnist.toml`.
+        content: Digits of a hash of everything that makes the schedule what it is; lower-case hexadecimal.
+    """
+
+    profile: str
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A schedule that stands on the platform, whoever made it.
+
+    Attributes:
+        id: The platform's name for it.
+        title: What the platform's page shows.
+        mark: None when somebody else made it.
+        cron: Five fields where it can be told; the platform's own words otherwise.
+        time_zone: In which it fires.
+        paused: Fires nothing until it is resumed.
+        ended: Will never fire again: its end has passed.
+        created: When it was made, with a time zone.
+    """
+
+    id: str
+    title: str
+    mark: Mark | None
+    cron: str
+    time_zone: str
+    paused: bool
+    ended: bool
+    created: datetime
+
+
+class Platform(Protocol):
+    """One profile's place on a platform; everything raises PlatformError, or one of its classes.
+
+    Calls that change nothing, or the same when repeated, are tried again on passing troubles; calls that make
+    something make it once, whatever is lost on the way (`pipelines/platforms/retrying.py`).
+    """
+
+    def submit(self, job: Job, *, name: str) -> str:
+        """Start a run and return its id; `name` is unique, 63 characters at most of a-z, 0-9 and -."""
+
+    def link(self, run_id: str) -> str:
+        """The page of a run."""
+
+    def read_run(self, run_id: str) -> RunState:
+        """Where a run is now."""
+
+    def cancel(self, run_id: str) -> None:
+        """Ask a run to end; one that has ended already is left as it is."""
+
+    def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
+        """Where the artifacts of a run lie: a gs:// address by step and output; empty where they can't be reached."""
+
+    def check_schedule(self, schedule: Schedule) -> None:
+        """Refuse with SettingError what the platform can't do: its time zone, its cron, its number of runs."""
+
+    def list_schedules(self) -> list[Standing]:
+        """Every schedule in this project and region, or namespace and experiment."""
+
+    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Standing:
+        """Make a schedule, paused from the start where `schedule.paused` is true."""
+
+    def pause_schedule(self, id: str) -> None:
+        """Let it fire nothing until it is resumed."""
+
+    def resume_schedule(self, id: str) -> None:
+        """Let it fire again; missed times are not made up for."""
+
+    def delete_schedule(self, id: str) -> None:
+        """Remove it; one that is gone already is no trouble. Runs that it started go on."""
+
+    def run_schedule(self, id: str, *, name: str) -> str:
+        """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: its API, its ways to sign in, its schedules."""

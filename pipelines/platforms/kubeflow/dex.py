@@ -1,0 +1,145 @@
+"""Sign in on the page of Dex, as Kubeflow's manifests install it, and keep the session that it gives.
+
+Both doorkeepers lead there: oauth2-proxy (Kubeflow 1.9 and newer) and oidc-authservice (older).
+"""
+
+import re
+from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import get_cookie_header
+
+from pipelines.platforms.base import PassingError, PlatformError, SignInError
+from pipelines.platforms.kubeflow import network
+from pipelines.platforms.kubeflow.secrets import read_secret
+from pipelines.profiles import DexSignIn, KubeflowProfile
+
+CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
+LOGIN = re.compile(r"/auth/[^/]+/login$")
+PAGE = {"Accept": "text/html"}  # without it, doorkeepers answer as to a program: refusing instead of leading to Dex
+
+
+class DexSession:
+    """A session cookie, got on Dex's page when there is none, or the last has expired."""
+
+    def __init__(self, profile: KubeflowProfile, sign_in: DexSignIn) -> None:
+        self.advice = f"Are sign_in.username {sign_in.username} and its password right?"
+        self._sign_in = sign_in
+        self._profile = profile
+        self._host = urlsplit(profile.host)
+        self._session: requests.Session | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The cookie of the session."""
+        if not self._session or not _read_cookie(self._session, self._profile.host):
+            self._session = self._open()
+        return {"Cookie": _read_cookie(self._session, self._profile.host)}
+
+    def renew(self) -> bool:
+        """A new session can always be opened."""
+        self._session = None
+        return True
+
+    def _open(self) -> requests.Session:
+        password = read_secret("password", file=self._sign_in.password_file, variable=self._sign_in.password_variable)
+        session = requests.Session()
+        session.headers.update(PAGE)
+        adapter = _Adapter(self._profile)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
+        page = self._find_login(session)
+        before = {(cookie.domain, cookie.name, cookie.value) for cookie in session.cookies}
+        page = self._send(session, "POST", page.url, {"login": self._sign_in.username, "password": password})
+        if LOGIN.search(urlsplit(page.url).path) and not page.history:  # the form again, at once
+            raise SignInError(
+                f"{self._start()}: Dex does not take the username {self._sign_in.username} with the password from "
+                f"{self._sign_in.password_variable or self._sign_in.password_file}. Correct one of them."
+            )
+        if urlsplit(page.url).path.endswith("/approval"):
+            page = self._send(session, "POST", page.url, {**_read_query(page.url), "approval": "approve"})
+        for cookie in [each for each in session.cookies if (each.domain, each.name, each.value) in before]:
+            # Of the way to Dex, and no session: with it alone, nobody would be signed in.
+            session.cookies.clear(cookie.domain, cookie.path, cookie.name)
+        self._check_arrival(session, page)
+        return session
+
+    def _find_login(self, session: requests.Session) -> requests.Response:
+        """Follow the host's redirections to the page with the form."""
+        page = self._send(session, "GET", f"{self._profile.host.rstrip('/')}/")
+        if page.status_code in (401, 403):  # oauth2-proxy shows a button first
+            query = urlencode({"rd": self._host.path or "/"})
+            page = self._send(session, "GET", self._host._replace(path="/oauth2/start", query=query).geturl())
+        parts = urlsplit(page.url)
+        if parts.path.endswith("/auth"):  # Dex asks how to sign in
+            page = self._send(session, "GET", parts._replace(path=f"{parts.path}/{CONNECTOR}").geturl())
+            parts = urlsplit(page.url)
+        if not LOGIN.search(parts.path) or page.status_code != 200:
+            raise SignInError(
+                f"{self._start()}: it leads to no login page of Dex, but to {_show(parts)} ({page.status_code} "
+                f"{page.reason}). Does this host use Dex, with passwords? Otherwise choose another sign_in.method."
+            )
+        if self._host.scheme == "https" and parts.scheme != "https":
+            raise SignInError(
+                f"{self._start()}: its login page {_show(parts)} is not encrypted, so the password is not sent there. "
+                "Tell its administrator."
+            )
+        return page
+
+    def _check_arrival(self, session: requests.Session, page: requests.Response) -> None:
+        """Signing in ends where it began, with a cookie for the host."""
+        parts = urlsplit(page.url)
+        strayed = parts.netloc != self._host.netloc or re.match(r"/(dex|oauth2|login)(/|$)", parts.path)
+        if strayed or not _read_cookie(session, self._profile.host):
+            raise SignInError(
+                f"{self._start()}: Dex took the password, but {_show(parts)} ({page.status_code} {page.reason}) gave "
+                "no session. Sign in there in a browser to see why."
+            )
+
+    def _send(
+        self, session: requests.Session, method: str, address: str, form: dict[str, str] | None = None
+    ) -> requests.Response:
+        timeout = (network.CONNECT_SECONDS, network.ANSWER_SECONDS)
+        try:
+            page = session.request(method, address, data=form, timeout=timeout)
+        except requests.TooManyRedirects:
+            raise SignInError(f"{self._start()}: its login pages lead in a circle. Tell its administrator.") from None
+        except requests.RequestException as error:
+            raise self._explain(error) from None
+        if page.status_code >= 500 or page.status_code == 429:
+            raise PassingError(
+                f"{self._start()}: {_show(urlsplit(page.url))} answered {page.status_code} {page.reason}. Try later."
+            )
+        return page
+
+    def _explain(self, error: requests.RequestException) -> PlatformError:
+        return network.explain_silence(error, self._start(), creates=False)
+
+    def _start(self) -> str:
+        return f"{network.name_host(self._profile)} cannot be signed in to"
+
+
+class _Adapter(HTTPAdapter):
+    """Trusts what the profile trusts."""
+
+    def __init__(self, profile: KubeflowProfile) -> None:
+        self._context = network.trust(profile)
+        super().__init__()
+
+    def init_poolmanager(self, *args: object, **kwargs: object) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)  # type: ignore[arg-type]
+
+
+def _read_cookie(session: requests.Session, host: str) -> str:
+    """The cookies for the host, as a header has them; those that have expired are left out."""
+    session.cookies.clear_expired_cookies()
+    return get_cookie_header(session.cookies, requests.Request("GET", f"{host.rstrip('/')}/").prepare()) or ""
+
+
+def _read_query(address: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def _show(parts: SplitResult) -> str:
+    """An address without its query, which holds what a session is opened with."""
+    return parts._replace(query="", fragment="").geturl()

@@ -1,0 +1,155 @@
+"""Runs in Kubeflow Pipelines' words: what to send for a job, and what an answer says of a run and its steps.
+
+Works on values: knows neither network nor sign-in.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import kfp_server_api
+
+from pipelines.platforms.base import Job, RunState, State, TaskState
+from pipelines.platforms.kubeflow.workflow import Workflow
+from pipelines.profiles import KubeflowProfile
+from pipelines.training import STEPS
+
+STATES = {
+    "": State.WAITING,
+    "RUNTIME_STATE_UNSPECIFIED": State.WAITING,
+    "PENDING": State.WAITING,
+    "PAUSED": State.WAITING,
+    "RUNNING": State.RUNNING,
+    "CANCELING": State.RUNNING,
+    "SUCCEEDED": State.SUCCEEDED,
+    "SKIPPED": State.SKIPPED,
+    "CACHED": State.CACHED,
+    "FAILED": State.FAILED,
+    "CANCELED": State.CANCELLED,
+}
+ENDED_EARLY = "deadline"  # in Argo's words for a step that was ended with its run
+NEVER = datetime.fromtimestamp(0, UTC)  # Kubeflow Pipelines writes this for times that have not come
+
+
+def build_run(profile: KubeflowProfile, job: Job, name: str, experiment_id: str) -> kfp_server_api.V2beta1Run:
+    """What starts a run of a job."""
+    return kfp_server_api.V2beta1Run(
+        display_name=name,
+        experiment_id=experiment_id,
+        pipeline_spec=build_pipeline(job),
+        runtime_config=build_config(profile, job),
+        service_account=profile.service_account,
+    )
+
+
+def build_run_again(recurring_run: kfp_server_api.V2beta1RecurringRun, name: str) -> kfp_server_api.V2beta1Run:
+    """What starts a run of what a recurring run starts."""
+    return kfp_server_api.V2beta1Run(
+        display_name=name,
+        experiment_id=recurring_run.experiment_id,
+        pipeline_spec=recurring_run.pipeline_spec,
+        pipeline_version_reference=recurring_run.pipeline_version_reference,
+        runtime_config=recurring_run.runtime_config,
+        service_account=recurring_run.service_account or None,
+    )
+
+
+def build_pipeline(job: Job) -> dict[str, Any]:
+    """The documents of a compiled pipeline in the one field that there is for them."""
+    if len(job.documents) == 1:
+        return dict(job.documents[0])
+    pipeline, platform = job.documents
+    return {"pipeline_spec": pipeline, "platform_spec": platform}
+
+
+def build_config(profile: KubeflowProfile, job: Job) -> kfp_server_api.V2beta1RuntimeConfig:
+    """The values of a job's parameters, and where artifacts go."""
+    return kfp_server_api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=profile.pipeline_root)
+
+
+def is_ending(run: kfp_server_api.V2beta1Run) -> bool:
+    """Whether a run has ended, or was asked to."""
+    return run.state == "CANCELING" or _read(run.state).is_final
+
+
+def read_state(run: kfp_server_api.V2beta1Run, workflow: Workflow | None) -> RunState:
+    """Where a run and its steps are.
+
+    Args:
+        workflow: What Argo knows besides, where it was asked.
+    """
+    state = _read(run.state)
+    if state is State.FAILED and workflow and workflow.was_terminated:
+        state = State.CANCELLED
+    details = (run.run_details and run.run_details.task_details) or []
+    found = (_read_task(step, details, state, workflow) for step in STEPS)
+    message = _find_message(run) or (workflow.message if workflow and state is State.FAILED else "")
+    return RunState(state, tuple(task for task in found if task), message)
+
+
+def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Where artifacts lie, by step and output, from the addresses of all objects of a run.
+
+    Kubeflow Pipelines writes <step>/<salt>/<output>, and before 2.4 <step>/<output>; a folder's files lie below.
+
+    Args:
+        folder: Of the run.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for address in sorted(addresses):
+        parts = address.removeprefix(f"{folder.rstrip('/')}/").split("/")
+        outputs = STEPS[parts[0]].component_spec.outputs or {} if parts[0] in STEPS else {}
+        for place, part in enumerate(parts[1:3], start=1):
+            if part in outputs:
+                found[parts[0], part] = "/".join([folder.rstrip("/"), *parts[: place + 1]])
+                break
+    return found
+
+
+def _read_task(step: str, details: list[Any], run: State, workflow: Workflow | None) -> TaskState | None:
+    """A step from the entries for itself and for its driver, which prepares it; None when there is neither."""
+    task, driver = _find_newest(details, step), _find_newest(details, f"{step}-driver")
+    if not task and not driver:
+        return None
+    state = _read(task.state) if task else State.WAITING
+    if state is State.WAITING and driver and _read(driver.state) is State.FAILED:
+        state = State.FAILED
+    if run.is_final and not state.is_final:
+        state = State.SKIPPED if state is State.WAITING else State.CANCELLED
+    if state is State.SUCCEEDED and workflow and workflow.is_cached(step):
+        state = State.CACHED
+    message = ""
+    if state is State.FAILED:
+        message = next((text for each in (task, driver) if each and (text := _find_message(each))), "")
+        message = message or (workflow.find_message(step) if workflow else "")
+    if run is State.CANCELLED and state is State.FAILED and ENDED_EARLY in message:
+        state, message = State.CANCELLED, ""
+    is_measured = task and state.is_final and state is not State.SKIPPED
+    return TaskState(step, state, _measure(task) if is_measured else None, message)
+
+
+def _find_newest(details: list[Any], name: str) -> Any:
+    """The newest entry of a name: there are several when a run was started again where it had failed."""
+    return max(
+        (each for each in details if each.display_name == name),
+        key=lambda each: each.start_time or each.create_time or NEVER,
+        default=None,
+    )
+
+
+def _measure(task: Any) -> float | None:
+    start, end = task.start_time, task.end_time
+    if not start or not end or start <= NEVER or end < start:
+        return None
+    return float((end - start).total_seconds())
+
+
+def _find_message(one: Any) -> str:
+    """An error of a run or a task, or the last in the history of its states."""
+    errors = [one.error, *(status.error for status in reversed(one.state_history or []))]
+    return next((str(error.message) for error in errors if error and error.message), "")
+
+
+def _read(state: str | None) -> State:
+    """A state; one that is new to this client is not an end."""
+    return STATES.get(state or "", State.RUNNING)

@@ -1,0 +1,204 @@
+"""What a profile shows to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
+
+Secrets are read when they are needed, since files and variables change, and go nowhere but into headers.
+"""
+
+import functools
+import re
+from typing import Any, Protocol
+
+from pipelines.platforms.base import PassingError, SignInError
+from pipelines.platforms.kubeflow.dex import DexSession
+from pipelines.platforms.kubeflow.secrets import hide, read_secret
+from pipelines.profiles import (
+    DexSignIn,
+    IapSignIn,
+    KubeflowProfile,
+    NoSignIn,
+    ServiceAccountSignIn,
+    TokenSignIn,
+)
+
+TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in a header: neither spaces nor a second line
+GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+GOOGLE_SECONDS = 30.0
+LONGEST_REASON = 300  # characters of Google's own words that are repeated
+
+
+class Access(Protocol):
+    """A way to sign in.
+
+    Attributes:
+        advice: What a person does when the host refuses it.
+    """
+
+    advice: str
+
+    def headers(self) -> dict[str, str]:
+        """What the next request shows.
+
+        Raises:
+            SignInError: The credentials are missing, empty, wrong or expired.
+            PassingError: Who gives out sessions or tokens can't be reached.
+        """
+
+    def renew(self) -> bool:
+        """Give up what the host refused; returns whether there is something else to show now."""
+
+
+def prepare(profile: KubeflowProfile) -> Access:
+    """The way to sign in that a profile names; nothing is read or sent yet."""
+    match profile.sign_in:
+        case TokenSignIn(file=file, variable=variable):
+            return Token(file=file, variable=variable, advice=_advise_token(file, variable))
+        case ServiceAccountSignIn(file=file):
+            return Token(file=file, variable=None, advice=_advise_service_account(file))
+        case DexSignIn():
+            return DexSession(profile, profile.sign_in)
+        case IapSignIn():
+            return Iap(profile.sign_in)
+        case NoSignIn():
+            return Nothing()
+
+
+class Nothing:
+    """Shows nothing."""
+
+    advice = 'The profile has sign_in = { method = "none" }: choose how to sign in, see mnist.example.toml.'
+
+    def headers(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def renew(self) -> bool:
+        """Nothing stays nothing."""
+        return False
+
+
+class Token:
+    """A bearer token from a file or an environment variable, read again for each request."""
+
+    def __init__(self, *, file: str | None, variable: str | None, advice: str) -> None:
+        self.advice = advice
+        self._file = file
+        self._variable = variable
+        self._shown = ""
+
+    def headers(self) -> dict[str, str]:
+        """The token as it is now."""
+        self._shown = self._read()
+        return {"Authorization": f"Bearer {self._shown}"}
+
+    def renew(self) -> bool:
+        """Whether another token has come into the file meanwhile."""
+        return self._read() != self._shown
+
+    def _read(self) -> str:
+        token = read_secret("token", file=self._file, variable=self._variable).strip()
+        if not TOKEN.fullmatch(token):
+            place = f"environment variable {self._variable}" if self._variable else str(self._file)
+            raise SignInError(
+                f"sign_in: the {place} holds something else than a token, which has neither spaces nor line breaks. "
+                f"{self.advice}"
+            )
+        return token
+
+
+class Iap:
+    """Google's ID token for Identity-Aware Proxy, renewed before it expires."""
+
+    def __init__(self, sign_in: IapSignIn) -> None:
+        self.advice = (
+            f"Is client_id {sign_in.client_id} that of the proxy, and has the account the role IAP-secured Web App "
+            "User (roles/iap.httpsResourceAccessor)?"
+        )
+        self._sign_in = sign_in
+        self._credentials: Any = None
+
+    def headers(self) -> dict[str, str]:
+        """The token, a new one when it is about to expire."""
+        # Imported late: only this way to sign in needs it.
+        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+        from google.auth.transport.requests import Request
+
+        request = functools.partial(Request(), timeout=GOOGLE_SECONDS)
+        try:
+            if self._credentials is None:
+                self._credentials = self._find(request)
+            if not self._credentials.valid:
+                self._credentials.refresh(request)
+        except DefaultCredentialsError as error:
+            raise SignInError(self._explain_missing(error)) from None
+        except TransportError as error:
+            raise PassingError(f"sign_in: Google cannot be reached ({_words(error)}). Check the network.") from None
+        except (GoogleAuthError, ValueError) as error:
+            raise SignInError(self._explain_refused(error)) from None
+        return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def renew(self) -> bool:
+        """A new token can always be asked for."""
+        self._credentials = None
+        return True
+
+    def _find(self, request: Any) -> Any:
+        import google.auth
+        from google.auth import impersonated_credentials
+        from google.oauth2 import id_token
+
+        if not self._sign_in.service_account:
+            return id_token.fetch_id_token_credentials(self._sign_in.client_id, request=request)
+        source, _ = google.auth.default(scopes=GOOGLE_SCOPES)
+        account = impersonated_credentials.Credentials(
+            source_credentials=source,
+            target_principal=self._sign_in.service_account,
+            target_scopes=list(GOOGLE_SCOPES),
+        )
+        return impersonated_credentials.IDTokenCredentials(
+            account, target_audience=self._sign_in.client_id, include_email=True
+        )
+
+    def _explain_missing(self, error: Exception) -> str:
+        if self._sign_in.service_account:
+            return (
+                f"sign_in: no Google credentials were found ({_words(error)}). Sign in: gcloud auth "
+                "application-default login"
+            )
+        return (
+            f"sign_in: the Google credentials at hand give no token for Identity-Aware Proxy ({_words(error)}); a "
+            "person's never do. Name a service account in sign_in.service_account that may pass the proxy, and on "
+            "which you have the role Service Account Token Creator; or name the file of a service account's key in "
+            "GOOGLE_APPLICATION_CREDENTIALS."
+        )
+
+    def _explain_refused(self, error: Exception) -> str:
+        account = self._sign_in.service_account
+        if account:
+            return (
+                f"sign_in: Google gives no token for {account} ({_words(error)}). Have your credentials expired "
+                "(gcloud auth application-default login), and have you the role Service Account Token Creator on it "
+                f"(gcloud iam service-accounts add-iam-policy-binding {account} "
+                "--role=roles/iam.serviceAccountTokenCreator --member=user:EMAIL)?"
+            )
+        return (
+            f"sign_in: Google gives no token for Identity-Aware Proxy ({_words(error)}). Is the service account's key "
+            "in GOOGLE_APPLICATION_CREDENTIALS still valid?"
+        )
+
+
+def _words(error: Exception) -> str:
+    """The first argument only: others may be what the sign-in server answered, with what it holds."""
+    line = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+    return hide(line, {})[:LONGEST_REASON]
+
+
+def _advise_token(file: str | None, variable: str | None) -> str:
+    if variable:
+        return f"Get a new token, then: export {variable}=..."
+    return f"Get a new token and put it into {file}."
+
+
+def _advise_service_account(file: str) -> str:
+    return (
+        f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod have "
+        "that volume, and may its service account use Kubeflow Pipelines in the namespace?"
+    )

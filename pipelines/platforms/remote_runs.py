@@ -1,0 +1,119 @@
+"""A run on a platform, the same for all of them: named, followed to its end, its figures and report brought here."""
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from components.mnist.errors import DataError
+from components.mnist.storage import gs
+from components.mnist.storage.https import Show
+from pipelines.platforms.base import PassingError, Platform, RunState, State, TaskState
+from pipelines.profiles import AnyProfile, VertexProfile
+from pipelines.run_folder import Run
+
+POLL_SECONDS = 5.0
+PATIENCE_SECONDS = 3600.0  # without any answer, before following is given up; the run does not depend on it
+
+# What is brought here when a run has succeeded: step and output, and the one file of it that is wanted.
+WANTED = {
+    ("evaluate", "metrics"): "metrics.json",
+    ("train", "model"): "model.json",
+    ("visualize", "report"): "",
+    ("visualize", "summary"): "",
+    ("visualize", "figures"): "",
+}
+
+
+FIGURES = {("evaluate", "metrics"), ("train", "model")}  # of those, what the figures at the end are read from
+
+
+def connect(profile: AnyProfile) -> Platform:
+    """Sign in to a profile's platform.
+
+    Raises:
+        PlatformError: It can't be signed in to.
+    """
+    # Imported late: the platforms' clients take seconds to load.
+    if isinstance(profile, VertexProfile):
+        from pipelines.platforms.vertex.client import connect as connect_to_vertex
+
+        return connect_to_vertex(profile)
+    from pipelines.platforms.kubeflow.client import connect as connect_to_kubeflow
+
+    return connect_to_kubeflow(profile)
+
+
+def new_name(pipeline: str) -> str:
+    """A name that no other run has, by which it is found again when the answer to its submission is lost."""
+    return f"{pipeline}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def follow(platform: Platform, run_id: str, show: Callable[[str], None]) -> RunState:
+    """Wait for the end of a run.
+
+    Args:
+        show: Is given a line for each task whenever its state changes, and one when the platform is silent.
+
+    Raises:
+        PlatformError: The platform has not answered for PATIENCE_SECONDS, or does not let us look any more.
+    """
+    seen: dict[str, TaskState] = {}
+    answered = time.monotonic()
+    while True:
+        try:
+            state = platform.read_run(run_id)
+        except PassingError as error:
+            if time.monotonic() - answered > PATIENCE_SECONDS:
+                raise
+            show(f"no answer, trying on: {error}")
+        else:
+            answered = time.monotonic()
+            for task in state.tasks:
+                if task.name not in seen or seen[task.name].state != task.state:
+                    show(describe(task))
+                seen[task.name] = task
+            if state.state.is_final:
+                return state
+        time.sleep(POLL_SECONDS)
+
+
+def describe(task: TaskState) -> str:
+    """One line about a task: its name, its state, how long it took, why it failed."""
+    seconds = f" in {task.seconds:.0f} s" if task.seconds is not None and task.state.is_final else ""
+    reason = f": {explain(task.message)}" if task.message and task.state is State.FAILED else ""
+    return f"{task.name:<10} {task.state}{seconds}{reason}"
+
+
+def explain(message: str) -> str:
+    """The library's own line, where a platform hands on what the step reported; its own words otherwise."""
+    if found := re.findall(r'"message": ("(?:[^"\\]|\\.)*")', message):
+        return str(json.loads(found[-1]))
+    return " ".join(message.split())
+
+
+def fetch(platform: Platform, run_id: str, run: Run, *, show: Show) -> set[tuple[str, str]]:
+    """Bring figures and report of a finished run into its folder.
+
+    Args:
+        show: Called with the bytes done and in all of each transfer.
+
+    Returns:
+        What of WANTED was there to bring, by step and output.
+
+    Raises:
+        DataError: They are there, but cannot be read from here.
+    """
+    artifacts = platform.find_artifacts(run_id)
+    found = {key: artifacts[key] for key in WANTED if key in artifacts}
+    for (step, output), address in found.items():
+        file = WANTED[step, output]
+        target = run.steps / step / output / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, show=show)
+        except DataError as error:
+            raise DataError(f"the {output} of {step} stays where it is: {error}") from error
+    return set(found)

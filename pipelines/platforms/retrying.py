@@ -1,0 +1,81 @@
+"""Try again what may pass, and make things once although answers get lost."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from google.api_core import exceptions, retry
+
+from pipelines.platforms.base import PassingError, PlatformError
+
+T = TypeVar("T")
+
+FIRST_WAIT_SECONDS = 1.0  # doubled with each try, and drawn by lot below that, so that many clients spread out
+LONGEST_WAIT_SECONDS = 20.0
+GIVE_UP_SECONDS = 90.0
+# Told of each trouble before another try, where somebody waits who would wonder.
+tell: Callable[[Exception], None] | None = None
+LOOK_SECONDS = (0.0, 1.0, 4.0)  # after which a platform that was slow with a create is asked what came of it
+
+
+def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> T:
+    """Call something that changes nothing, or the same when repeated, until it succeeds or troubles don't pass.
+
+    Args:
+        give_up_seconds: GIVE_UP_SECONDS when None.
+
+    Raises:
+        PlatformError: The last one; PassingError when troubles lasted too long.
+    """
+    again = retry.Retry(
+        predicate=retry.if_exception_type(PassingError),
+        initial=FIRST_WAIT_SECONDS,
+        maximum=LONGEST_WAIT_SECONDS,
+        multiplier=2,
+        timeout=give_up_seconds or GIVE_UP_SECONDS,
+        on_error=lambda error: tell and tell(error),
+    )
+    try:
+        return again(function)()
+    except exceptions.RetryError as error:
+        raise error.cause from error
+
+
+def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
+    """Make something once: when an answer was lost, look whether it was made before making it again.
+
+    Args:
+        make: Asks the platform to make it.
+        find: Looks for what `make` would have made, by a name that nobody else uses; None when it is not there.
+
+    Raises:
+        PlatformError: It could not be made, or nobody knows whether it was; the message then says so.
+    """
+
+    def attempt() -> T:
+        try:
+            return make()
+        except PlatformError as error:
+            if not error.may_have_happened:
+                raise
+            if (found := _look(find, error)) is not None:
+                return found
+            raise
+
+    return call(attempt)
+
+
+def _look(find: Callable[[], T | None], lost: PlatformError) -> T | None:
+    for seconds in LOOK_SECONDS:
+        time.sleep(seconds)
+        try:
+            found = call(find)
+        except PlatformError as error:
+            raise PlatformError(
+                f"{lost} Nobody knows whether it was made: looking for it failed too ({error}) Look before you "
+                "repeat the command.",
+                may_have_happened=True,
+            ) from error
+        if found is not None:
+            return found
+    return None

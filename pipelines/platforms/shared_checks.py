@@ -1,0 +1,122 @@
+"""Look at what every platform needs of this side: images that were pushed, schedules that can be, a bucket."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+from components import TRAINER_IMAGE
+from components.mnist.errors import SettingError
+from components.mnist.storage import gs
+from components.mnist.storage.https import Unreachable
+from pipelines import compilation, container_images, parameters, placement, training
+from pipelines.checks import Finding, fail, ok, skip, warn
+from pipelines.platforms import registry
+from pipelines.profiles import AnyProfile, Schedule
+
+READ = ("storage.objects.get", "storage.objects.list")
+WRITE = ("storage.objects.create", "storage.objects.delete")
+PUSH = "make push REGISTRY=host/path"
+
+
+def check_images(profile: AnyProfile) -> Finding:
+    """Whether the images of this commit were pushed, with CUDA where the profile trains on a GPU."""
+    references = container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
+    trainer = placement.place(profile, references).images[TRAINER_IMAGE]
+    lock, tag = container_images.LOCK_FILE, container_images.tag()
+    return ok(f"{lock} has those of this commit ({tag}); trains in {trainer.partition('@')[0]}")
+
+
+def check_registry(profile: AnyProfile, google_token: Callable[[], str | None]) -> Finding:
+    """Whether the registry still has the images, where it tells."""
+    references = _find_references(profile)
+    token = google_token()
+    missing = []
+    for reference in references:
+        host = registry.find_host(reference)
+        try:
+            if not registry.has_image(reference, registry.find_login(host, google_token=token)):
+                missing.append(reference.partition("@")[0])
+        except registry.ClosedError as closed:
+            return skip(f"{closed}; ask with yours: docker manifest inspect {reference}")
+        except registry.SilentError as silent:
+            return skip(
+                f"{silent}, which need not hold for the platform; ask again: docker manifest inspect {reference}"
+            )
+    if missing:
+        return fail(f"the registry has no {' and no '.join(missing)} of this commit any more.", f"Push again: {PUSH}")
+    return ok(f"{' and '.join(sorted({registry.find_host(reference) for reference in references}))} has all of them")
+
+
+def _find_references(profile: AnyProfile) -> list[str]:
+    """The images that a run of this profile takes."""
+    references = container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
+    return sorted(set(placement.place(profile, references).images.values()))
+
+
+def check_schedules(profile: AnyProfile, check_one: Callable[[Schedule], None]) -> Finding:
+    """Whether the platform can do what the schedules say, and the pipeline takes their parameters.
+
+    Args:
+        check_one: Raises SettingError where the platform can't do a schedule.
+    """
+    defaults = parameters.read_defaults(training.build(training.Place()))
+    troubles = [
+        f"{schedule.name}: {trouble}"
+        for schedule in profile.schedules
+        if (trouble := _find_trouble(profile, schedule, defaults, check_one))
+    ]
+    if troubles:
+        raise SettingError(troubles[0] + (f" {len(troubles)} schedules have trouble." if troubles[1:] else ""))
+    zones = sorted({schedule.time_zone for schedule in profile.schedules})
+    return ok(f"{', '.join(schedule.name for schedule in profile.schedules)}, in {' and '.join(zones)}")
+
+
+def _find_trouble(
+    profile: AnyProfile, schedule: Schedule, defaults: Mapping[str, object], check_one: Callable[[Schedule], None]
+) -> str:
+    try:
+        check_one(schedule)
+        compilation.check_remote(profile, schedule.parameters, defaults)  # type: ignore[arg-type]
+    except SettingError as error:
+        return str(error)
+    return ""
+
+
+def check_bucket(address: str, *, told_elsewhere: bool) -> Finding:
+    """Whether who signed in here may read a pipeline root, which brings the report back, and write to it.
+
+    Args:
+        told_elsewhere: Whether another check looks at what the steps' own account may do; only that one must write.
+    """
+    bucket = find_bucket(address)
+    try:
+        missing = gs.find_missing_permissions(address, (*READ, *WRITE))
+    except Unreachable as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return fail(f"{bucket} is not there.", f"Make it: gcloud storage buckets create {bucket} --location REGION")
+        raise
+    if set(missing) & set(READ):
+        return fail(
+            f"the credentials at hand may not read {bucket}.", mend_bucket(bucket, "objectViewer", "user:EMAIL")
+        )
+    if not missing:
+        return ok(f"{bucket} can be read and written to with the credentials at hand")
+    if told_elsewhere:
+        return ok(f"{bucket} can be read with the credentials at hand, which bring the report here")
+    return warn(
+        f"{bucket} can be read with the credentials at hand, but not written to; whether the steps' own account can, "
+        "is not told.",
+        f"Look: gcloud storage buckets get-iam-policy {bucket}",
+    )
+
+
+def find_bucket(address: str) -> str:
+    """The bucket of a gs:// address."""
+    return "/".join(address.split("/", 3)[:3])
+
+
+def mend_bucket(bucket: str, role: str, member: str) -> str:
+    """How its owner lets somebody use a bucket."""
+    return (
+        f"Its owner lets them: gcloud storage buckets add-iam-policy-binding {bucket} --role roles/storage.{role} "
+        f"--member {member}"
+    )

@@ -1,0 +1,134 @@
+"""The line to Vertex AI: sign-in with Google's credentials, one channel for all its services, one way to send."""
+
+import functools
+from typing import Any, Protocol, TypeVar
+
+import google.auth
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.grpc import secure_authorized_channel
+from google.auth.transport.requests import Request
+from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
+from google.cloud.aiplatform_v1.services.metadata_service.transports.grpc import MetadataServiceGrpcTransport
+from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
+from google.cloud.aiplatform_v1.services.pipeline_service.transports.grpc import PipelineServiceGrpcTransport
+from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
+from google.cloud.aiplatform_v1.services.schedule_service.transports.grpc import ScheduleServiceGrpcTransport
+
+from pipelines.platforms import retrying
+from pipelines.platforms.base import PlatformError
+from pipelines.platforms.vertex import errors
+from pipelines.profiles import VertexProfile
+
+SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+REQUEST_SECONDS = 30.0
+SIGN_IN_SECONDS = 30.0
+RECONNECT_MILLISECONDS = 1000  # doubled with each try, by gRPC itself
+# A connection that died unseen, as when a laptop slept, would be used again and again for a quarter of an hour: while a
+# call waits, the server is asked for a sign of life.
+QUIET_MILLISECONDS = 20_000
+PING_MILLISECONDS = 8_000
+UNLIMITED = -1  # a pipeline with its schedule's history can be larger than gRPC's 4 MB
+
+Sent = TypeVar("Sent", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Method(Protocol[Sent, T_co]):
+    """A call of Google's clients."""
+
+    def __call__(self, request: Sent, *, retry: None, timeout: float) -> T_co:
+        """Send the request; `retry` None leaves repeating to the caller."""
+
+
+class Connection:
+    """A signed-in line to Vertex AI in the region of a profile.
+
+    Attributes:
+        pipelines, schedules, metadata: The services.
+
+    Raises:
+        SignInError: No credentials can be found.
+    """
+
+    def __init__(self, profile: VertexProfile) -> None:
+        self.profile = profile
+        self._was_reached = False
+        self._request = functools.partial(Request(), timeout=SIGN_IN_SECONDS)
+        try:
+            self._credentials, _ = google.auth.default(scopes=SCOPES)
+            # One channel for all: the services share their host, and so the encryption and the sign-in.
+            channel = self._open_channel()
+        except GoogleAuthError as error:
+            raise errors.explain_sign_in(error, profile, asked="connect") from None
+        self.pipelines = PipelineServiceClient(transport=PipelineServiceGrpcTransport(channel=channel))
+        self.schedules = ScheduleServiceClient(transport=ScheduleServiceGrpcTransport(channel=channel))
+        self.metadata = MetadataServiceClient(transport=MetadataServiceGrpcTransport(channel=channel))
+
+    @property
+    def parent(self) -> str:
+        """The project's place in the region, in which everything lies."""
+        return f"projects/{self.profile.project}/locations/{self.profile.region}"
+
+    def send(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
+        """Send one request, once.
+
+        Args:
+            asked: What it is to do, for the error: "start the run X".
+
+        Raises:
+            PlatformError: One of its classes, by what went wrong.
+        """
+        self._sign_in(asked)
+        try:
+            answer = method(request, retry=None, timeout=REQUEST_SECONDS)
+        except GoogleAPICallError as error:
+            raise self._hide(self._explain(error, asked)) from None
+        self._was_reached = True
+        return answer
+
+    def ask(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
+        """Send a request that changes nothing, or the same when repeated, again and again while troubles pass.
+
+        Raises:
+            PlatformError: One of its classes, by what went wrong.
+        """
+        return retrying.call(lambda: self.send(method, request, asked=asked))
+
+    def _open_channel(self) -> Any:
+        """Return a gRPC channel; nothing is sent before the first call."""
+        host = self.profile.endpoint or f"{self.profile.region}-aiplatform.googleapis.com"
+        options = [
+            ("grpc.max_send_message_length", UNLIMITED),
+            ("grpc.max_receive_message_length", UNLIMITED),
+            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
+            ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
+            ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
+            ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
+        ]
+        target = host if ":" in host else f"{host}:443"
+        return secure_authorized_channel(self._credentials, self._request, target, options=options)
+
+    def _sign_in(self, asked: str) -> None:
+        """Renew the token when it has gone stale: what gRPC would say of credentials that expired helps nobody."""
+        if self._credentials.valid:
+            return
+        try:
+            self._credentials.refresh(self._request)
+        except GoogleAuthError as error:
+            raise errors.explain_sign_in(error, self.profile, asked=asked) from None
+
+    def _explain(self, error: GoogleAPICallError, asked: str) -> PlatformError:
+        explained = errors.explain(error, self.profile, asked=asked)
+        # A host that was there before comes back with the network; one that never was is mistyped.
+        if errors.is_unknown_host(error) and not self._was_reached:
+            return PlatformError(str(explained))
+        return explained
+
+    def _hide(self, error: PlatformError) -> PlatformError:
+        """Take the token out, should somebody on the way have repeated it."""
+        token = self._credentials.token
+        if token and token in str(error):
+            return type(error)(str(error).replace(token, "..."), may_have_happened=error.may_have_happened)
+        return error

@@ -1,0 +1,59 @@
+"""What Vertex AI's account of a run means in the words of `pipelines/platforms/base.py`."""
+
+from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, PipelineTaskDetail
+
+from pipelines import training
+from pipelines.platforms.base import RunState, State, TaskState
+
+STATES = {
+    PipelineState.PIPELINE_STATE_UNSPECIFIED: State.WAITING,
+    PipelineState.PIPELINE_STATE_QUEUED: State.WAITING,
+    PipelineState.PIPELINE_STATE_PENDING: State.WAITING,
+    PipelineState.PIPELINE_STATE_RUNNING: State.RUNNING,
+    PipelineState.PIPELINE_STATE_SUCCEEDED: State.SUCCEEDED,
+    PipelineState.PIPELINE_STATE_FAILED: State.FAILED,
+    PipelineState.PIPELINE_STATE_CANCELLING: State.RUNNING,
+    PipelineState.PIPELINE_STATE_CANCELLED: State.CANCELLED,
+    PipelineState.PIPELINE_STATE_PAUSED: State.WAITING,
+}
+TASK_STATES = {
+    PipelineTaskDetail.State.STATE_UNSPECIFIED: State.WAITING,
+    PipelineTaskDetail.State.PENDING: State.WAITING,
+    PipelineTaskDetail.State.RUNNING: State.RUNNING,
+    PipelineTaskDetail.State.SUCCEEDED: State.SUCCEEDED,
+    PipelineTaskDetail.State.CANCEL_PENDING: State.RUNNING,
+    PipelineTaskDetail.State.CANCELLING: State.RUNNING,
+    PipelineTaskDetail.State.CANCELLED: State.CANCELLED,
+    PipelineTaskDetail.State.FAILED: State.FAILED,
+    # Google's word for a step whose result of an earlier run is taken, and for one whose condition does not hold.
+    PipelineTaskDetail.State.SKIPPED: State.CACHED,
+    PipelineTaskDetail.State.NOT_TRIGGERED: State.SKIPPED,
+}
+
+
+def read_state(job: PipelineJob) -> RunState:
+    """Where a run and its steps are. A state that is newer than this client counts as running."""
+    tasks = tuple(_read_task(name, detail) for name, detail in _find_steps(job).items())
+    return RunState(STATES.get(job.state, State.RUNNING), tasks, job.error.message)
+
+
+def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
+    """The gs:// addresses of what the steps gave, by step and output."""
+    return {
+        (name, output): artifacts.artifacts[0].uri
+        for name, detail in _find_steps(job).items()
+        for output, artifacts in detail.outputs.items()
+        if artifacts.artifacts and artifacts.artifacts[0].uri.startswith("gs://")
+    }
+
+
+def _find_steps(job: PipelineJob) -> dict[str, PipelineTaskDetail]:
+    """The account of each step; the pipeline itself and groups of steps are in the list too, and are left out."""
+    details = sorted(job.job_detail.task_details, key=lambda detail: detail.task_id)
+    return {detail.task_name: detail for detail in details if detail.task_name in training.STEPS}
+
+
+def _read_task(name: str, detail: PipelineTaskDetail) -> TaskState:
+    ended = "start_time" in detail and "end_time" in detail
+    seconds = (detail.end_time - detail.start_time).total_seconds() if ended else None
+    return TaskState(name, TASK_STATES.get(detail.state, State.RUNNING), seconds, detail.error.message)

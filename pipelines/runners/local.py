@@ -1,0 +1,71 @@
+"""Run a pipeline on this machine: each step a process of this Python."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from kfp.dsl import base_component
+
+from components.mnist.errors import ERROR_FILE
+from components.mnist.progress import PROGRESS
+from components.mnist.settings import Value
+from pipelines.display import Display
+from pipelines.run_folder import Run
+from pipelines.runners.orchestration import Task, follow, run_tasks
+
+SECONDS_TO_END = 5.0  # between asking an interrupted step to end and ending it
+
+
+def run(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: Run, display: Display) -> None:
+    """Run the pipeline step by step and wait for its end.
+
+    Raises:
+        StepError: The first step that fails; later steps do not run.
+    """
+    run_tasks(pipeline, arguments, run=run, display=display, start=_start)
+
+
+def _start(task: Task, display: Display) -> int:
+    environment = {
+        **os.environ,
+        **task.variables,
+        # KFP's command calls `python3`: let it find the interpreter that runs this.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        # A folder of the user's that is named like one of our packages must not be imported instead.
+        "PYTHONSAFEPATH": "1",
+        ERROR_FILE: str(task.error_file),
+        PROGRESS: "1",
+    }
+    with (
+        task.log.open("a", encoding="utf-8") as log,
+        subprocess.Popen(
+            task.command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            follow(process.stdout or (), log, display)
+            return process.wait()
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the step's processes, all of them, if they still run."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)  # the shell may be gone before its children

@@ -1,0 +1,1 @@
+"""Schedules as code: planned by comparing the file with the platform, then applied."""

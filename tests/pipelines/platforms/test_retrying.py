@@ -1,0 +1,108 @@
+"""Calls that are tried again, and things that are made once although answers get lost."""
+
+import pytest
+
+from pipelines.platforms import retrying
+from pipelines.platforms.base import DeniedError, PassingError, PlatformError
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(retrying, "LONGEST_WAIT_SECONDS", 0.002)
+    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.5)
+    monkeypatch.setattr(retrying, "LOOK_SECONDS", (0.0, 0.001))
+
+
+class Shop:
+    """Makes things, and loses answers as told: each trouble is met once, in order.
+
+    Attributes:
+        made: What stands in the end.
+    """
+
+    def __init__(self, *troubles: tuple[PlatformError, bool], blind: int = 0) -> None:
+        self.troubles = list(troubles)
+        self.blind = blind
+        self.made: list[str] = []
+
+    def make(self) -> str:
+        if self.troubles:
+            error, happened = self.troubles.pop(0)
+            if happened:
+                self.made.append("thing")
+            raise error
+        self.made.append("thing")
+        return "thing"
+
+    def find(self) -> str | None:
+        if self.blind:
+            self.blind -= 1
+            raise DeniedError("may not look.")
+        return self.made[0] if self.made else None
+
+
+def lost() -> PassingError:
+    return PassingError("the answer was lost.", may_have_happened=True)
+
+
+def test_passing_troubles_pass() -> None:
+    answers = iter([PassingError("busy."), PassingError("busy."), None])
+
+    def read() -> str:
+        if error := next(answers):
+            raise error
+        return "answer"
+
+    assert retrying.call(read) == "answer"
+
+
+def test_troubles_that_stay_are_told_in_their_own_words() -> None:
+    def read() -> None:
+        raise PassingError("busy for ever.")
+
+    with pytest.raises(PassingError, match=r"busy for ever\."):
+        retrying.call(read)
+
+
+def test_what_another_try_cannot_change_is_not_tried_again() -> None:
+    tries = []
+
+    def read() -> None:
+        tries.append(1)
+        raise DeniedError("not you.")
+
+    with pytest.raises(DeniedError, match=r"not you\."):
+        retrying.call(read)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize(
+    "shop",
+    [
+        Shop(),
+        Shop((PassingError("refused."), False)),
+        Shop((lost(), True)),
+        Shop((lost(), False)),
+        Shop((lost(), False), (lost(), True)),
+        Shop((PlatformError("broke.", may_have_happened=True), True)),
+    ],
+    ids=["calm", "not reached", "answer lost", "call lost", "both", "server broke after it was made"],
+)
+def test_one_thing_stands_in_the_end(shop: Shop) -> None:
+    assert retrying.create(shop.make, shop.find) == "thing"
+    assert shop.made == ["thing"]
+
+
+def test_what_was_refused_was_not_made() -> None:
+    shop = Shop((DeniedError("not you."), False))
+    with pytest.raises(DeniedError, match=r"not you\."):
+        retrying.create(shop.make, shop.find)
+    assert shop.made == []
+
+
+def test_when_nobody_can_look_it_is_not_made_twice() -> None:
+    shop = Shop((lost(), True), blind=1)
+    with pytest.raises(PlatformError, match=r"the answer was lost\. Nobody knows whether it was made.*may not look\."):
+        retrying.create(shop.make, shop.find)
+    assert shop.made == ["thing"]

@@ -1,0 +1,579 @@
+"""Pipelines in containers: a real engine, real containers, tiny steps; and the real pipeline against the local one."""
+
+import contextlib
+import http.server
+import ipaddress
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kfp import dsl
+from kfp.dsl import base_component
+from rich.console import Console
+
+from components import STEPS_IMAGE, TRAINER_IMAGE
+from pipelines import container_images
+from pipelines.display import Display
+from pipelines.run_folder import Run, StepError
+from pipelines.runners import docker as place
+from pipelines.runners.engine import LABEL, Engine, open_engine
+from pipelines.runners.engine_connection import EngineError
+
+pytestmark = pytest.mark.docker
+
+IMAGE = container_images.local_reference(STEPS_IMAGE)
+ROOT = Path(__file__).parents[3]
+SOMEBODY = 12345
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def speak(text: str, said: dsl.Output[dsl.Artifact]) -> None:
+    """Write the text down, say it, and go on for a while."""
+    import sys
+    import time
+    from pathlib import Path
+
+    from components.mnist.progress import say
+
+    Path(said.path).write_text(text)
+    say(f"heard: {text}")
+    print("half a line, ", end="", flush=True)
+    print("a library's chatter", file=sys.stderr, flush=True)
+    time.sleep(1)
+    print("and its other half: ✓", flush=True)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def look_around(seen: dsl.Output[dsl.Artifact]) -> None:
+    """Write down what this container allows."""
+    import json
+    import os
+    import tempfile
+    from pathlib import Path
+
+    def can_write(folder: str) -> bool:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                return True
+        except OSError:
+            return False
+
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    facts = {
+        "writable": [folder for folder in ("/", "/etc", "/opt", "/tmp", "/var", ".") if can_write(folder)],
+        "scratch": can_write(os.environ["TMPDIR"]),
+        "tmp_bytes": os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize,
+        "capabilities": int(status["CapEff"], 16) | int(status["CapBnd"], 16),
+        "no_new_privileges": status["NoNewPrivs"],
+        "user": [os.getuid(), os.getgid()],
+        "interfaces": [path.name for path in Path("/sys/class/net").iterdir()],
+        "home": str(Path.home()),
+    }
+    Path(seen.path).write_text(json.dumps(facts))
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def ingest(source: str, got: dsl.Output[dsl.Artifact]) -> None:
+    """Read a source the plain way."""
+    from pathlib import Path
+    from urllib.request import urlopen
+
+    text = urlopen(source, timeout=20).read().decode() if "://" in source else Path(source).read_text()
+    Path(got.path).write_text(text)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def spoil(given: dsl.Input[dsl.Artifact], taken: dsl.Output[dsl.Artifact]) -> None:
+    """Read an artifact, then try to change it."""
+    from pathlib import Path
+
+    Path(taken.path).write_text(Path(given.path).read_text())
+    Path(given.path).write_text("spoilt")
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def refuse() -> None:
+    """Fail as the library does."""
+    from components.mnist.errors import DataError, reports_errors
+
+    def read() -> None:
+        raise DataError("digits.npz: empty file. Give another.")
+
+    reports_errors(read)()
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def devour() -> None:
+    """Take memory until there is none."""
+    hoard = []
+    while True:
+        hoard.append(bytearray(b"x" * 2**24))
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def fill(folder: str) -> None:
+    """Write until the disk is full."""
+    from pathlib import Path
+
+    with Path(folder, "large").open("wb") as file:
+        while True:
+            file.write(b"x" * 2**24)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def leave(code: int, said: dsl.Output[dsl.Artifact]) -> None:
+    """End without a word, and without the output that was promised."""
+    import os
+
+    os._exit(code)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def forget(said: dsl.Output[dsl.Artifact], figures: dsl.Output[dsl.Metrics]) -> None:
+    """Succeed without writing what was promised; figures may be metadata only."""
+    figures.log_metric("accuracy", 0.5)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def wait() -> None:
+    """Run until somebody ends it."""
+    import time
+
+    print("waiting", flush=True)
+    time.sleep(120)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def train(require_gpu: bool) -> None:
+    """Bears the name of the step that gets a GPU."""
+    print("training")
+
+
+@dsl.pipeline(name="speaking")
+def speaking(text: str) -> None:
+    speak(text=text)
+
+
+@dsl.pipeline(name="looking")
+def looking() -> None:
+    look_around()
+
+
+@dsl.pipeline(name="ingesting")
+def ingesting(source: str) -> None:
+    ingest(source=source)
+
+
+@dsl.pipeline(name="spoiling")
+def spoiling() -> None:
+    spoil(given=speak(text="good").outputs["said"])
+
+
+@dsl.pipeline(name="refusing")
+def refusing() -> None:
+    speak(text="too late").after(refuse())
+
+
+@dsl.pipeline(name="devouring")
+def devouring() -> None:
+    devour()
+
+
+@dsl.pipeline(name="filling")
+def filling(folder: str) -> None:
+    fill(folder=folder)
+
+
+@dsl.pipeline(name="leaving")
+def leaving(code: int) -> None:
+    leave(code=code)
+
+
+@dsl.pipeline(name="forgetting")
+def forgetting() -> None:
+    forget()
+
+
+@dsl.pipeline(name="waiting")
+def waiting() -> None:
+    wait()
+
+
+@dsl.pipeline(name="training")
+def gpu_training(require_gpu: bool) -> None:
+    train(require_gpu=require_gpu)
+
+
+def give_up(reason: str) -> None:
+    """Skip where somebody merely has no engine; fail where tests must have one."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """The engine, with the images of this code in it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            engine = stack.enter_context(open_engine())
+            place.require_image(engine, IMAGE)
+            place.require_image(engine, container_images.local_reference(TRAINER_IMAGE))
+        except EngineError as error:
+            give_up(str(error))
+        yield engine
+
+
+def containers(engine: Engine) -> list[str]:
+    """Names of this project's containers, running or not."""
+    found = engine.client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+    return [container.name for container in found]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(engine: Engine) -> Iterator[None]:
+    before = set(containers(engine))
+    yield
+    assert set(containers(engine)) <= before
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path / "runs", title="")
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Display:
+    """A display that writes to a file, as in a log."""
+    return Display(Console(file=(tmp_path / "shown").open("w"), width=200), verbose=False)
+
+
+@pytest.fixture
+def derive(engine: Engine) -> Iterator[Callable[[str, str], str]]:
+    """Builds an image from that of the steps: a tag, and the lines that differ."""
+    built = []
+
+    def build(tag: str, lines: str) -> str:
+        engine.client.images.build(fileobj=BytesIO(f"FROM {IMAGE}\n{lines}\n".encode()), tag=tag, rm=True)
+        built.append(tag)
+        return tag
+
+    yield build
+    for tag in built:
+        engine.client.images.remove(tag, force=True)
+
+
+def with_image(component: base_component.BaseComponent, image: str) -> base_component.BaseComponent:
+    """A pipeline of one step, in another image."""
+
+    @dsl.pipeline(name="other-image")
+    def pipeline() -> None:
+        component().set_container_image(image)
+
+    return pipeline
+
+
+def test_a_run_looks_like_a_local_one(run: Run, display: Display, tmp_path: Path) -> None:
+    text = "/opt/python3 $HOME `ls` \"quoted\" 'twice' 数字"
+    place.run(speaking, {"text": text}, run=run, display=display)
+    assert (run.steps / "speak" / "said").read_text() == text
+    log = (run.logs / "speak.log").read_text().splitlines()
+    assert f"container: {IMAGE}, memory up to 2 GiB, no network" in log
+    assert f"heard: {text}" in log
+    assert "half a line, and its other half: ✓" in log
+    assert log.index("a library's chatter") < log.index("half a line, and its other half: ✓")
+    assert (tmp_path / "shown").read_text().startswith(f"speak\n  heard: {text}\n")
+    assert sorted(path.name for path in run.folder.iterdir()) == ["logs", "run.json", "steps"]
+
+
+def test_lines_arrive_while_the_step_runs(run: Run, tmp_path: Path) -> None:
+    class Watch(Display):
+        def show_line(self, line: str) -> None:
+            heard[line.split(":")[0]] = time.monotonic()
+
+    heard: dict[str, float] = {}
+    place.run(speaking, {"text": "hello"}, run=run, display=Watch(Console(file=StringIO()), verbose=True))
+    assert heard["half a line, and its other half"] - heard["@say heard"] > 0.8
+
+
+def test_a_container_may_do_what_its_step_needs_and_no_more(run: Run, display: Display) -> None:
+    place.run(looking, {}, run=run, display=display)
+    facts = run.read_json("look-around", "seen", "") or {}
+    assert facts == {
+        "writable": ["/tmp"],
+        "scratch": True,
+        "tmp_bytes": 512 * 2**20,
+        "capabilities": 0,
+        "no_new_privileges": "1",
+        "user": [os.getuid(), os.getgid()],
+        "interfaces": ["lo"],
+        "home": "/tmp",
+    }
+
+
+def test_what_a_step_takes_cannot_be_changed(run: Run, display: Display) -> None:
+    with pytest.raises(StepError, match="Read-only file system"):
+        place.run(spoiling, {}, run=run, display=display)
+    assert (run.steps / "spoil" / "taken").read_text() == "good"
+    assert (run.steps / "speak" / "said").read_text() == "good"
+
+
+@pytest.mark.parametrize("given", ["words.txt", "../here/words.txt", "{here}/words.txt"])
+def test_a_source_on_this_machine_is_read_under_the_name_that_was_given(
+    run: Run, display: Display, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "words.txt").write_text("found")
+    monkeypatch.chdir(here)
+    place.run(ingesting, {"source": given.format(here=here)}, run=run, display=display)
+    assert (run.steps / "ingest" / "got").read_text() == "found"
+    assert f'"source": "{given.format(here=here)}"' in (run.logs / "ingest.log").read_text()
+
+
+def test_a_remote_source_is_downloaded(engine: Engine, run: Run, display: Display) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"from afar")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    network = engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]["Subnet"]
+    gateway = ipaddress.ip_network(network)[1]
+    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        place.run(ingesting, {"source": f"http://{gateway}:{server.server_port}/"}, run=run, display=display)
+        server.shutdown()
+    assert (run.steps / "ingest" / "got").read_text() == "from afar"
+
+
+def test_files_belong_to_whoever_ran_it() -> None:
+    # The first run loads what Python loads late; then it becomes somebody who may not read where Python lies.
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
+        "from pipelines.display import Display\nfrom pipelines.run_folder import Run\n"
+        "from pipelines.runners import docker\nfrom tests.pipelines.runners.test_docker import speaking\n"
+        "def once(folder):\n"
+        "    docker.run(speaking, {'text': 'mine'}, run=Run(Path(folder), title=''), "
+        "display=Display(Console(), verbose=False))\n"
+        "once(sys.argv[1] + '/first')\n"
+        "group = os.stat('/var/run/docker.sock').st_gid if os.path.exists('/var/run/docker.sock') else 0\n"
+        f"os.getuid() or (os.setgroups([group]), os.setgid({SOMEBODY}), os.setuid({SOMEBODY}))\n"
+        "once(sys.argv[1] + '/second')\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)  # pytest's own folders are closed to others
+        finished = subprocess.run(
+            [sys.executable, "-c", program, name],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "safe.directory",
+                "GIT_CONFIG_VALUE_0": "*",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert finished.returncode == 0, finished.stderr
+        files = list((folder / "second").rglob("*"))
+        owners = {(file.stat().st_uid, file.stat().st_gid) for file in files}
+    assert "said" in {file.name for file in files}
+    assert owners == {(SOMEBODY, SOMEBODY) if os.getuid() == 0 else (os.getuid(), os.getgid())}
+
+
+def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: Run, display: Display) -> None:
+    with pytest.raises(StepError) as failure:
+        place.run(refusing, {}, run=run, display=display)
+    assert failure.value.step == "refuse"
+    assert failure.value.message == "digits.npz: empty file. Give another."
+    assert "DataError" in failure.value.details
+    assert not (run.steps / "speak").exists()
+
+
+def test_a_step_killed_for_memory_says_so_with_its_limit(
+    run: Run, display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MNIST_MEMORY", "96m")
+    with pytest.raises(
+        StepError,
+        match=r"devour: killed .*because it needed more than its 96 MiB of memory\. Let it .*: MNIST_MEMORY=192m",
+    ):
+        place.run(devouring, {}, run=run, display=display)
+
+
+def test_a_full_tmp_is_an_error_of_one_line(run: Run, display: Display) -> None:
+    with pytest.raises(StepError, match="No space left on device"):
+        place.run(filling, {"folder": "/tmp"}, run=run, display=display)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"), [(3, "exit code 3"), (0, r"did not write executor_output\.json, said\.$"), (137, "killed")]
+)
+def test_a_step_that_ends_at_once_is_no_success(run: Run, display: Display, code: int, message: str) -> None:
+    with pytest.raises(StepError, match=message):
+        place.run(leaving, {"code": code}, run=run, display=display)
+
+
+def test_a_step_that_forgets_an_output_is_no_success(run: Run, display: Display) -> None:
+    with pytest.raises(StepError, match=r"forget: ended without an error, but did not write said\."):
+        place.run(forgetting, {}, run=run, display=display)
+
+
+def meanwhile(engine: Engine, act: Callable[[str], None]) -> threading.Thread:
+    """Do something to the step's container once it says that it waits."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = engine.client.containers.list(filters={"label": f"{LABEL}=mnist-wait"}, ignore_removed=True)
+            if found:
+                time.sleep(1)
+                act(found[0].id)
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_a_step_killed_from_outside_is_no_success(engine: Engine, run: Run, display: Display) -> None:
+    thread = meanwhile(engine, lambda identity: engine.client.api.kill(identity))
+    with pytest.raises(StepError, match="wait: killed from outside"):
+        place.run(waiting, {}, run=run, display=display)
+    thread.join()
+
+
+def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: Run, display: Display) -> None:
+    thread = meanwhile(engine, lambda identity: engine.client.api.remove_container(identity, force=True))
+    with pytest.raises((EngineError, StepError), match=r"removed by somebody|killed from outside"):
+        place.run(waiting, {}, run=run, display=display)
+    thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, number: signal.Signals) -> None:
+    program = (
+        "import signal, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
+        "from pipelines.display import Display\nfrom pipelines.run_folder import Run\n"
+        "from pipelines.runners import docker\n"
+        "from tests.pipelines.runners.test_docker import waiting\n"
+        "for number in (signal.SIGTERM, signal.SIGHUP):\n    signal.signal(number, signal.default_int_handler)\n"
+        "shown = Display(Console(file=sys.stdout), verbose=True)\n"
+        "docker.run(waiting, {}, run=Run(Path(sys.argv[1]), title=''), display=shown)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as outer:
+        assert any("waiting" in line for line in outer.stdout or ())
+        assert [name for name in containers(engine) if name.startswith("mnist-wait-")]
+        sent = time.monotonic()
+        outer.send_signal(number)
+        outer.send_signal(number)  # impatience changes nothing
+        assert outer.wait(timeout=30) != 0
+    assert time.monotonic() - sent < 10
+    assert [name for name in containers(engine) if name.startswith("mnist-wait-")] == []
+    assert list(tmp_path.glob("*/scratch-*")) == []
+
+
+def test_a_missing_image_names_the_command_that_builds_it(run: Run, display: Display) -> None:
+    with pytest.raises(EngineError, match=r"mnist-none:1: no such image, and none is ever pulled\. Build it: make"):
+        place.run(with_image(refuse, "mnist-none:1"), {}, run=run, display=display)
+    with pytest.raises(EngineError, match=r"There are images of other states of the code: .*Build it: make images"):
+        place.run(with_image(refuse, f"{STEPS_IMAGE}:none"), {}, run=run, display=display)
+    assert list(run.logs.iterdir()) == []
+
+
+def test_an_image_of_another_commit_is_refused(run: Run, display: Display, derive: Callable[[str, str], str]) -> None:
+    image = derive(f"{STEPS_IMAGE}:other", f"LABEL {place.REVISION}={'0' * 40}")
+    with pytest.raises(EngineError, match=r"built from commit 000000000000, but this code is [0-9a-f]{12}\. Build it"):
+        place.run(with_image(refuse, image), {}, run=run, display=display)
+
+
+def test_an_entry_point_does_not_swallow_the_step(
+    run: Run, display: Display, derive: Callable[[str, str], str]
+) -> None:
+    image = derive("mnist-test-entrypoint:1", 'ENTRYPOINT ["true"]')
+    with pytest.raises(StepError, match=r"digits\.npz: empty file"):
+        place.run(with_image(refuse, image), {}, run=run, display=display)
+
+
+def test_an_image_without_python_says_what_is_missing(
+    run: Run, display: Display, derive: Callable[[str, str], str]
+) -> None:
+    image = derive("mnist-test-nothing:1", "ENV PATH=/nowhere")
+    with pytest.raises((EngineError, StepError), match="not found"):
+        place.run(with_image(refuse, image), {}, run=run, display=display)
+
+
+def test_a_gpu_that_is_required_and_not_there_is_refused_before_the_run(
+    engine: Engine, run: Run, display: Display
+) -> None:
+    if not engine.try_gpu(IMAGE):
+        pytest.skip("this engine has a GPU")
+    with pytest.raises(EngineError, match=r"require_gpu is true, but a container gets no GPU\. .*require_gpu=false"):
+        place.run(gpu_training, {"require_gpu": True}, run=run, display=display)
+    assert list(run.logs.iterdir()) == []
+    place.run(gpu_training, {"require_gpu": False}, run=run, display=display)
+
+
+def mnist(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder, as a person would."""
+    return subprocess.run(
+        [Path(sys.executable).parent / "mnist", *words], cwd=folder, capture_output=True, text=True, timeout=600
+    )
+
+
+def test_containers_and_this_python_predict_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    """Equal packages, CPU, cores, data and seed; see the README for what makes a difference of up to 1e-4."""
+    predictions = []
+    for target in ("local", "docker"):
+        finished = mnist("run", "--on", target, "--runs", target, "source=sample", "epochs=2", folder=tmp_path)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        latest = tmp_path / target / "latest"
+        assert (latest / "report.html").is_file()
+        predictions.append(np.load(latest / "steps" / "evaluate" / "predictions" / "probabilities.npy"))
+    local, contained = predictions
+    assert local.shape == (360, 10)
+    assert np.abs(local - contained).max() == 0
+
+    steps = tmp_path / "docker" / "latest" / "steps"
+    alone = mnist(
+        "step", "evaluate", "--on", "docker", f"model={steps}/train/model", f"test_data={steps}/ingest/test_data",
+        folder=tmp_path,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    (again,) = (tmp_path / "runs").glob("*-evaluate/steps/evaluate/predictions/probabilities.npy")
+    assert np.array_equal(np.load(again), contained)
+    assert re.search(r"predictions\s+runs/", alone.stdout)
+
+
+@pytest.mark.mnist
+def test_mnist_is_learned_in_containers_with_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copyfile(ROOT / "data" / "mnist.npz", tmp_path / "data" / "mnist.npz")
+    finished = mnist("run", "--on", "docker", folder=tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    latest = tmp_path / "runs" / "latest"
+    metrics = json.loads((latest / "steps" / "evaluate" / "metrics" / "metrics.json").read_text())
+    assert metrics["count"] == 10_000
+    assert metrics["accuracy"] >= 0.990
+    assert json.loads((latest / "run.json").read_text())["parameters"]["source"] == "mnist"

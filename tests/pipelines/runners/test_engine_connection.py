@@ -1,0 +1,150 @@
+"""An engine that can't be had says why in one line; real sockets, and a server that speaks the engine's protocol."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipelines.runners.engine import Engine, Request
+from pipelines.runners.engine_connection import EngineError, connect
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which no engine was ever set up, as far as the environment says."""
+    for name in ("DOCKER_HOST", "CONTAINER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def listen(path: Path) -> socket.socket:
+    """A socket on which nobody answers: it has just been closed, or is about to be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    return server
+
+
+def test_without_any_engine_it_says_what_to_install(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{bare}/docker.sock")
+    with pytest.raises(EngineError, match=r"No container engine here: nothing at unix.*Install Docker.*--on local"):
+        connect()
+
+
+def test_an_installed_engine_that_does_not_run_is_to_be_started(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare / "docker").write_text("#!/bin/sh\n")
+    (bare / "docker").chmod(0o755)
+    listen(bare / "engine.sock").close()  # what a killed engine leaves behind
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{bare}/engine.sock")
+    with pytest.raises(EngineError, match=r"does not run: nothing answers at .*engine\.sock.*systemctl start docker"):
+        connect()
+
+
+def test_without_permission_it_names_the_group() -> None:
+    # Becomes somebody else after the imports: where Python lies, nobody else may read.
+    program = (
+        "import os, traceback\nfrom pipelines.runners.engine_connection import EngineError, connect\n"
+        f"os.getuid() or (os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY}))\n"
+        "try:\n    connect()\nexcept EngineError as error:\n    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as name, closing(listen(Path(name, "engine.sock"))) as server:
+        server.listen()
+        Path(name).chmod(0o755)
+        Path(name, "engine.sock").chmod(0)
+        finished = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=Path(__file__).parents[3],
+            env={"DOCKER_HOST": f"unix://{name}/engine.sock", "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert "No permission to talk to the container engine at unix" in finished.stdout, finished.stderr
+    assert "sudo usermod -aG docker $USER" in finished.stdout
+
+
+def test_an_address_where_nobody_answers_is_named_with_its_variable(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    with pytest.raises(EngineError, match=rf"answers at tcp://127\.0\.0\.1:{port}: .*refused.*Check DOCKER_HOST"):
+        connect()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "tcp://", "ftp://host"])
+def test_an_address_that_is_none_is_named(bare: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(EngineError, match=rf"No container engine answers at {address}: .*Check DOCKER_HOST"):
+        connect()
+
+
+class FullEngine(BaseHTTPRequestHandler):
+    """An engine whose disk is full, as Docker 20.10 answers."""
+
+    def do_GET(self) -> None:
+        known = {"/version": {"ApiVersion": "1.41"}, "/info": {"SecurityOptions": ["name=seccomp,profile=default"]}}
+        self.answer(200, next((body for path, body in known.items() if self.path.endswith(path)), {}))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.answer(500, {"message": "mkdir /var/lib/docker/overlay2/8f5a-init: no space left on device"})
+
+    def answer(self, status: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def full_engine(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), FullEngine) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+
+
+def test_a_full_disk_of_the_engine_is_called_that(full_engine: ThreadingHTTPServer) -> None:
+    request = Request("mnist-x", "image", ["true"], "/", {}, (), 2**30, 2**20, network=False, gpu=False)
+    with (
+        pytest.raises(
+            EngineError, match=r"engine's disk is full: mkdir .*See what takes it: docker system df"
+        ) as error,
+        Engine(*connect()).run(request),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def test_podmans_variable_and_socket_are_found_too(
+    full_engine: ThreadingHTTPServer, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = os.environ["DOCKER_HOST"]
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("CONTAINER_HOST", address)
+    client, found = connect()
+    client.close()
+    assert found == address

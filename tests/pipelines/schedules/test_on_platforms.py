@@ -1,0 +1,357 @@
+"""`mnist schedule` against both platforms' protocols; what their servers have in the end is what counts."""
+
+import io
+import itertools
+import re
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from components.mnist.errors import MnistError
+from pipelines import compilation, container_images
+from pipelines.commands import schedule as schedule_command
+from pipelines.commands import schedule_screen
+from pipelines.platforms import retrying
+from pipelines.profiles import AnyProfile
+from tests.fakes.kubeflow.server import KubeflowServer
+from tests.fakes.project import Project
+from tests.fakes.schedules import BY_HAND, LASTING, LOST, OFTEN, PASSING, OnKubeflow, OnVertex, Played
+from tests.fakes.vertex.server import VertexServer
+
+SCHEDULES = """
+[[there.schedules]]
+name = "nightly"
+cron = "30 2 * * *"
+[[there.schedules]]
+name = "weekly"
+cron = "0 6 * * MON-WED,7"
+parameters = { epochs = 10 }
+"""
+CHANGED = SCHEDULES.replace("30 2", "45 2")
+NIGHTLY_ONLY = SCHEDULES[: SCHEDULES.index("[[there.schedules]]", 5)]
+DIGEST = "3f" * 32
+SILENCE_SECONDS = 0.5  # before a call without an answer is given up
+
+
+class Command:
+    """`mnist schedule ...` in a folder of its own, within this process."""
+
+    def __init__(self, platform: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._platform, self._monkeypatch = platform, monkeypatch
+        self.write(SCHEDULES)
+
+    def write(self, schedules: str) -> None:
+        """Change what mnist.toml wants."""
+        Path("mnist.toml").write_text(self._platform.table + schedules, encoding="utf-8")
+
+    def __call__(self, *words: str) -> tuple[int, list[str], str]:
+        """Exit code, lines and errors."""
+        written, complained = io.StringIO(), io.StringIO()
+        for module in (schedule_command, schedule_screen):
+            self._monkeypatch.setattr(module, "console", Console(file=written, highlight=False, width=100))
+        self._monkeypatch.setattr(schedule_command, "errors", Console(file=complained, highlight=False, width=100))
+        finished = CliRunner().invoke(schedule_command.app, [*words, "--on", "there"])
+        if isinstance(finished.exception, MnistError):
+            complained.write(str(finished.exception))
+        elif finished.exception and not isinstance(finished.exception, SystemExit):
+            raise finished.exception
+        return finished.exit_code, written.getvalue().splitlines(), complained.getvalue()
+
+
+@pytest.fixture
+def vertex(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch) -> OnVertex:
+    # Imported here: its client takes seconds to load.
+    from pipelines.platforms.vertex import connection
+
+    monkeypatch.setattr(connection, "REQUEST_SECONDS", SILENCE_SECONDS)
+    return OnVertex(vertex_server)
+
+
+@pytest.fixture
+def kubeflow(kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -> OnKubeflow:
+    from pipelines.platforms.kubeflow import network, schedules
+
+    platform = OnKubeflow(kubeflow_server)
+
+    class Clock(datetime):
+        """What this machine's clock would show when time passes for the platform."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return platform.now().astimezone(tz)
+
+    monkeypatch.setattr(network, "ANSWER_SECONDS", SILENCE_SECONDS)
+    monkeypatch.setattr(schedules, "datetime", Clock)
+    return platform
+
+
+@pytest.fixture(params=["vertex", "kubeflow"])
+def platform(request: pytest.FixtureRequest) -> Played:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def schedule(platform: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setattr(
+        container_images, "remote_references", lambda lock: {each: pinned(each) for each in container_images.IMAGES}
+    )
+    compile_once(monkeypatch)
+    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
+    monkeypatch.chdir(tmp_path)
+    return Command(platform, monkeypatch)
+
+
+COMPILED: dict[str, tuple[Any, Any]] = {}
+
+
+def compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile for each platform once in all these tests, not for each schedule of each apply."""
+    build, compile_documents = compilation.build_pipeline, compilation.compile_documents
+
+    def build_once(profile: AnyProfile) -> Any:
+        if profile.target not in COMPILED:
+            pipeline = build(profile)
+            COMPILED[profile.target] = pipeline, compile_documents(pipeline)
+        return COMPILED[profile.target][0]
+
+    def compiled(pipeline: Any) -> Any:
+        return next(documents for other, documents in COMPILED.values() if other is pipeline)
+
+    monkeypatch.setattr(compilation, "build_pipeline", build_once)
+    monkeypatch.setattr(compilation, "compile_documents", compiled)
+
+
+def pinned(image: str) -> str:
+    return f"registry.example.com/{image}@sha256:{DIGEST}"
+
+
+def ids(platform: Played) -> dict[str, str]:
+    """The one schedule of each name."""
+    own = platform.own()
+    assert len({each.name for each in own}) == len(own)
+    return {each.name: each.id for each in own}
+
+
+def test_schedules_are_made_left_alone_changed_and_pruned_and_those_of_others_never_touched(
+    schedule: Command, platform: Played
+) -> None:
+    assert schedule("plan")[1][0] == "create   nightly  30 2 * * * UTC: new"
+    assert platform.own() == []
+    code, lines, _ = schedule("apply")
+    assert code == 0
+    assert [line.split()[:2] for line in lines] == [["created", "nightly"], ["created", "weekly"]]
+    nightly, weekly = platform.own()
+    assert (nightly.name, nightly.paused) == ("nightly", False)
+    assert "30 2 * * *" in nightly.times
+    assert "0 6 * * 1-3,0" in weekly.times
+    assert (nightly.parameters["epochs"], weekly.parameters["epochs"]) == (5, 10)
+    platform.make_by_hand()
+    others = platform.others()
+    first = ids(platform)
+
+    code, lines, _ = schedule("apply", "--prune")
+    assert (code, lines[-1]) == (0, "Nothing to change.")
+    assert ids(platform) == first
+
+    schedule.write(CHANGED)
+    code, lines, _ = schedule("apply")
+    assert code == 0
+    assert lines[0] == "replaced nightly  45 2 * * * UTC: changed: cron 30 2 * * * -> 45 2 * * *"
+    assert lines[1].endswith("unchanged")
+    second = ids(platform)
+    assert second["nightly"] != first["nightly"]
+    assert second["weekly"] == first["weekly"]
+
+    schedule.write(NIGHTLY_ONLY.replace("30 2", "45 2"))
+    assert schedule("apply")[1][1].startswith("orphan   weekly ")
+    assert ids(platform) == second
+    assert schedule("apply", "--prune")[1][1].startswith("removed  weekly ")
+    assert ids(platform) == {"nightly": second["nightly"]}
+    assert platform.others() == others
+    listed = schedule("list")[1]
+    assert listed[0].startswith(f"active   nightly  45 2 * * * UTC, since {datetime.now(UTC):%Y-}")
+    assert listed[1] == "Of others, never touched:"
+    assert listed[2].startswith(f"active   {BY_HAND}  30 2 * * * UTC, since ")
+    assert "profile" not in listed[2]
+
+
+def test_what_the_plan_shows_is_what_fires(schedule: Command, platform: Played) -> None:
+    schedule.write(NIGHTLY_ONLY.replace("30 2 * * *", "30 2,14 1-20/3 * MON"))
+    schedule("apply")
+    shown = [datetime.fromisoformat(line[-22:]) for line in schedule("plan")[1][1:6]]
+    assert len(shown) == 5
+    for moment in shown:
+        assert platform.pass_time(moment - platform.now() - timedelta(seconds=5)) == 0
+        assert platform.pass_time(timedelta(seconds=10)) == 1
+
+
+def test_a_paused_schedule_fires_nothing_and_makes_up_for_nothing(schedule: Command, platform: Played) -> None:
+    schedule.write(NIGHTLY_ONLY)
+    schedule("apply")
+    assert platform.pass_time(timedelta(days=1)) == 1
+    assert schedule("pause", "nightly")[:2] == (0, ["paused   nightly"])
+    assert [each.paused for each in platform.own()] == [True]
+    assert platform.pass_time(timedelta(days=3)) == 0
+    assert schedule("apply")[1][0].endswith("unchanged, paused")
+    assert schedule("resume", "nightly")[:2] == (0, ["resumed  nightly"])
+    assert [each.paused for each in platform.own()] == [False]
+    assert platform.pass_time(timedelta(seconds=1)) == 0
+    assert platform.pass_time(timedelta(days=1)) == 1
+
+
+def test_the_file_decides_on_pausing_where_it_says_so_and_a_replaced_one_stays_paused(
+    schedule: Command, platform: Played
+) -> None:
+    schedule.write(NIGHTLY_ONLY + "paused = true\n")
+    assert schedule("apply")[0] == 0
+    [made] = platform.own()
+    assert made.paused
+    schedule.write(NIGHTLY_ONLY.replace("30 2", "45 2"))
+    assert schedule("apply")[0] == 0
+    [replaced] = platform.own()
+    assert replaced.paused
+    assert replaced.id != made.id
+    schedule.write(NIGHTLY_ONLY.replace("30 2", "45 2") + "paused = false\n")
+    assert schedule("apply")[1][0].startswith("resumed  nightly ")
+    assert [each.paused for each in platform.own()] == [False]
+
+
+def test_a_run_now_is_what_the_schedule_would_start(schedule: Command, platform: Played) -> None:
+    schedule("apply")
+    code, lines, _ = schedule("run-now", "weekly")
+    assert code == 0
+    [(run, parameters)] = platform.runs().items()
+    assert parameters["epochs"] == 10
+    assert lines[0] == f"run   {run}"
+    assert re.fullmatch(rf"page  https?://\S*{run}\S*", lines[1])
+
+
+def test_a_deleted_schedule_is_gone_and_the_next_apply_makes_it_again(schedule: Command, platform: Played) -> None:
+    schedule("apply")
+    assert schedule("delete", "weekly")[1] == [
+        "removed  weekly",
+        "It is still in mnist.toml: the next apply makes it again.",
+    ]
+    assert list(ids(platform)) == ["nightly"]
+    schedule("apply")
+    assert sorted(ids(platform)) == ["nightly", "weekly"]
+
+
+def test_the_new_schedule_stands_before_the_old_one_goes(schedule: Command, platform: Played) -> None:
+    schedule.write(NIGHTLY_ONLY)
+    schedule("apply")
+    schedule.write(CHANGED)
+    platform.fail("delete", "denied", times=OFTEN)
+    code, lines, complained = schedule("apply")
+    assert code == 1
+    assert lines == ["created  weekly   0 6 * * 1-3,0 UTC: new"]
+    assert complained.splitlines()[0].startswith("replace nightly: ")
+    assert sorted(each.name for each in platform.own()) == ["nightly", "nightly", "weekly"]
+    platform.heal()
+    assert schedule("apply")[1][1].endswith("replaced already, left over from an apply that was interrupted")
+    assert sorted(ids(platform)) == ["nightly", "weekly"]
+    assert any("45 2 * * *" in each.times for each in platform.own())
+
+
+def test_the_old_schedule_stays_while_no_new_one_can_be_made(schedule: Command, platform: Played) -> None:
+    schedule("apply")
+    before = ids(platform)
+    schedule.write(CHANGED)
+    platform.fail("create", "denied", times=OFTEN)
+    assert schedule("apply")[0] == 1
+    assert ids(platform) == before
+
+
+def test_an_answer_lost_after_a_create_leaves_one_schedule(schedule: Command, platform: Played) -> None:
+    platform.fail("create", "cut afterwards")
+    code, lines, _ = schedule("apply")
+    assert code == 0
+    assert [line.split()[0] for line in lines] == ["created", "created"]
+    before = ids(platform)
+    assert sorted(before) == ["nightly", "weekly"]
+    assert schedule("apply")[1][-1] == "Nothing to change."
+    assert ids(platform) == before
+
+
+SWITCH = NIGHTLY_ONLY.replace("nightly", "{name}") + "paused = {paused}\n"
+# From either to the other, one schedule is replaced, created or removed, paused, and resumed.
+ONE = NIGHTLY_ONLY + SWITCH.format(name="left", paused="true") + SWITCH.format(name="right", paused="false")
+OTHER = CHANGED + SWITCH.format(name="left", paused="false") + SWITCH.format(name="right", paused="true")
+
+
+@pytest.mark.parametrize("call", ["list", "create", "pause", "resume", "delete"])
+def test_whatever_goes_wrong_at_a_call_the_end_is_right(schedule: Command, platform: Played, call: str) -> None:
+    schedule.write(ONE)
+    assert schedule("apply")[0] == 0
+    kinds = PASSING + LASTING + (LOST if call != "list" else ())
+    for kind, wanted in zip(kinds, itertools.cycle([OTHER, ONE]), strict=False):
+        schedule.write(wanted)
+        platform.fail(call, kind)
+        code, _, complained = schedule("apply", "--prune")
+        has_lasted = kind in LASTING and not (call == "delete" and kind == "missing")
+        assert (code, bool(complained)) == (int(has_lasted), has_lasted), f"{kind}: {complained}"
+        platform.heal()
+        if has_lasted or kind == "missing":
+            assert schedule("apply", "--prune")[0] == 0, kind
+        settled = platform.own()
+        assert sorted(each.name for each in settled) == sorted(re.findall(r'name = "(\w+)"', wanted)), kind
+        assert {each.name for each in settled if each.paused} == {"left" if wanted == ONE else "right"}, kind
+        times = next(each.times for each in settled if each.name == "nightly")
+        assert ("30 2" if wanted == ONE else "45 2") in times, kind
+    assert schedule("apply", "--prune")[1][-1] == "Nothing to change."
+    assert platform.own() == settled
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_ctrl_c_between_create_and_delete_says_how_to_finish_and_that_finishes_it(
+    project: Project, platform: Played, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def write(schedules: str) -> None:
+        (here / "mnist.toml").write_text(platform.table + schedules, encoding="utf-8")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        words = ("schedule", *words, "--on", "there")
+        finished = project.run(*words, folder=here, environment=platform.environment)
+        return finished.returncode, finished.stdout, finished.stderr
+
+    write(NIGHTLY_ONLY)
+    assert run("apply") == (0, "created  nightly  30 2 * * * UTC: new\n", "")
+    write(NIGHTLY_ONLY.replace("30 2", "45 2"))
+    platform.fail("delete", "silent", times=OFTEN)
+    words = ("schedule", "apply", "--on", "there")
+    process = project.start(*words, folder=here, environment=platform.environment)
+    wait_until(lambda: len(platform.own()) == 2, seconds=60)
+    time.sleep(0.3)  # until it asks for the old one to go, which is not answered
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err == (
+        "Interrupted. What was changed so far stays; what is left, also of a schedule half replaced, is done by: "
+        "mnist schedule apply --on there\n"
+    )
+    assert len(platform.own()) == 2
+    platform.heal()
+    assert run("apply")[0] == 0
+    [left] = platform.own()
+    assert "45 2 * * *" in left.times
