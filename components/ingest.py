@@ -8,7 +8,7 @@ from components import STEPS_IMAGE
 @dsl.component(base_image=STEPS_IMAGE, install_kfp_package=False)
 def ingest(
     source: str,
-    ink: str,
+    polarity: str,
     validation_fraction: float,
     test_fraction: float,
     seed: int,
@@ -20,7 +20,7 @@ def ingest(
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address of a file or folder.
-        ink: Which way round pictures are: auto, light (light ink on dark) or dark (dark ink on light).
+        polarity: Which way round pictures are: auto, light (light ink on dark) or dark (dark ink on light).
         validation_fraction: Share of the training images kept aside to choose the best epoch.
         test_fraction: Share of all images kept for the test, where the source has no split of its own.
         seed: Starts the random split; the same seed and data give the same split.
@@ -34,7 +34,7 @@ def ingest(
 
     manifests = ingest_data(
         source=source,
-        ink=ink,
+        polarity=polarity,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed,

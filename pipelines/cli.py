@@ -20,13 +20,13 @@ from pipelines import compilation, configuration, parameters, single_step, train
 from pipelines.commands import doctor
 from pipelines.commands import remote as remote_command
 from pipelines.commands import schedule as schedule_command
-from pipelines.commands.console import console, errors, refuse, show_figures, show_path
+from pipelines.commands.console import console, errors, refuse, show_metrics, show_path
 from pipelines.commands.remote import Profiles
 from pipelines.display import Display, show_download
-from pipelines.run_folder import Run, StepError
+from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners import docker, local
 
-TARGETS = {"local": local.run, "docker": docker.run}
+RUNNERS = {"local": local.run, "docker": docker.run}
 # Called when a place is used: naming images asks git.
 PLACES = {"local": training.Place, "docker": docker.place}
 
@@ -39,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 On = Annotated[
-    str, typer.Option("--on", help=f"Where: {', '.join(TARGETS)}, or a profile of mnist.toml.", metavar="PLACE")
+    str, typer.Option("--on", help=f"Where: {', '.join(RUNNERS)}, or a profile of mnist.toml.", metavar="PLACE")
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show everything that steps print, and tracebacks.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
@@ -66,17 +66,17 @@ def run(
     defaults = parameters.read_defaults(training.build(training.Place()))
     given = parameters.parse_pairs(pairs or [], defaults)
     values = parameters.check_values(given, defaults)
-    if on not in TARGETS:
+    if on not in RUNNERS:
         profile = configuration.read_profile(on, profiles)
         remote_command.run(profile, {name: values[name] for name in given}, commit=_commit(), runs=runs, wait=wait)
         return
     pipeline = training.build(PLACES[on]())
     if "source" not in given:
         values["source"] = _available_source()
-    new = Run(runs, title="")
+    new = RunFolder(runs, title="")
     new.link_as_latest()
     _execute(new, pipeline, values, on=on, verbose=verbose)
-    show_figures(new)
+    show_metrics(new)
     if report := new.collect_report():
         console.print()
         show_path("report", report)
@@ -96,8 +96,8 @@ def step(
     """Run one component alone on artifact folders, as in: evaluate model=FOLDER test_data=FOLDER."""
     if name not in training.STEPS:
         raise SettingError(f"{name}: no such step; expected one of {', '.join(training.STEPS)}.")
-    if on not in TARGETS:
-        raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(TARGETS)}.")
+    if on not in RUNNERS:
+        raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(RUNNERS)}.")
     component = training.STEPS[name]
     inputs = single_step.read_inputs(component)
     defaults = parameters.read_defaults(training.build(training.Place()))
@@ -105,7 +105,7 @@ def step(
     given = parameters.parse_pairs(pairs or [], [*own, *inputs.artifacts])
     folders = single_step.check_folders(given, inputs)
     values = parameters.check_values({key: given[key] for key in given if key in own}, own)
-    new = Run(runs, title=name)
+    new = RunFolder(runs, title=name)
     _execute(new, single_step.build(component, values, folders, PLACES[on]()), {}, on=on, verbose=verbose)
     for output in component.component_spec.outputs or {}:
         path = new.steps / name / output
@@ -123,7 +123,7 @@ def compile_pipeline(
     file = output or Path(f"{training.NAME}-{on}.yaml")
     if file.suffix not in (".yaml", ".yml"):
         raise SettingError(f"--output {file}: expected a name that ends with .yaml.")
-    if on in TARGETS:
+    if on in RUNNERS:
         pipeline = training.build(PLACES[on]())
     else:
         profile = configuration.read_profile(on, profiles)
@@ -186,14 +186,14 @@ def _available_source() -> str:
 
 
 def _execute(
-    new: Run, pipeline: base_component.BaseComponent, values: Mapping[str, Value], *, on: str, verbose: bool
+    new: RunFolder, pipeline: base_component.BaseComponent, values: Mapping[str, Value], *, on: str, verbose: bool
 ) -> None:
     """Run a pipeline in its folder; ends the command when it does not succeed."""
     started = time.monotonic()
     new.save(pipeline=pipeline.name, place=on, parameters=values, commit=_commit(), state="running")
     console.print(f"[dim]{escape(str(new.folder))}[/dim]", soft_wrap=True)
     try:
-        TARGETS[on](pipeline, values, run=new, display=Display(console, verbose=verbose))
+        RUNNERS[on](pipeline, values, run=new, display=Display(console, verbose=verbose))
     except StepError as failure:
         new.save(state="failed", failed_step=failure.step, error=failure.message)
         if verbose and failure.details:

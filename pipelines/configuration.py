@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from components.mnist.errors import SettingError
 from pipelines.profiles import (
     NAME,
-    TARGETS,
+    PLATFORMS,
     AnyProfile,
     DexSignIn,
     KubeflowProfile,
@@ -109,17 +109,17 @@ def _read(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check(table: dict[str, Any], name: str, file: Path) -> AnyProfile:
-    target = table.get("target")
-    if not isinstance(target, str) or target not in TARGETS:
-        found = f"target is {target!r}" if "target" in table else "no target"
-        known = " or ".join(f'"{known}"' for known in TARGETS)
-        raise SettingError(f"{file}: [{name}] has {found}; expected target = {known}.")
+    platform = table.get("platform")
+    if not isinstance(platform, str) or platform not in PLATFORMS:
+        found = f"platform is {platform!r}" if "platform" in table else "no platform"
+        known = " or ".join(f'"{known}"' for known in PLATFORMS)
+        raise SettingError(f"{file}: [{name}] has {found}; expected platform = {known}.")
     if "name" in table:
         raise SettingError(f"{file}: [{name}] has an unknown key name. Remove it: the table's own name counts.")
     try:
-        return TARGETS[target].model_validate(_lists_to_tuples({**table, "name": name}))
+        return PLATFORMS[platform].model_validate(_lists_to_tuples({**table, "name": name}))
     except pydantic.ValidationError as error:
-        lines = [_explain(details, TARGETS[target]) for details in error.errors(include_url=False)]
+        lines = [_explain(details, PLATFORMS[platform]) for details in error.errors(include_url=False)]
         raise SettingError(f"{file}: [{name}] {' It '.join(lines)} {EXAMPLE} explains every key.") from None
 
 

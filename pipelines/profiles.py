@@ -182,7 +182,7 @@ class KubeflowProfile(Profile):
         controller_time_zone: In which the cluster fires schedules; UTC unless its CRON_SCHEDULE_TIMEZONE says other.
     """
 
-    target: Literal["kubeflow"]
+    platform: Literal["kubeflow"]
     host: Url
     namespace: Text | None = None
     experiment: Text = "mnist-training"
@@ -212,7 +212,7 @@ class VertexProfile(Profile):
         endpoint: Of the API, where it is not the region's public one: "host" or "host:port".
     """
 
-    target: Literal["vertex"]
+    platform: Literal["vertex"]
     project: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9:.-]*[a-z0-9]$")]
     region: Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+$")]
     pipeline_root: Bucket
@@ -226,5 +226,8 @@ class VertexProfile(Profile):
     endpoint: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9.-]+(:[0-9]+)?$")] | None = None
 
 
-TARGETS: dict[str, type[KubeflowProfile] | type[VertexProfile]] = {"kubeflow": KubeflowProfile, "vertex": VertexProfile}
+PLATFORMS: dict[str, type[KubeflowProfile] | type[VertexProfile]] = {
+    "kubeflow": KubeflowProfile,
+    "vertex": VertexProfile,
+}
 AnyProfile = KubeflowProfile | VertexProfile

@@ -40,7 +40,7 @@ class StepError(Exception):
         self.log = log
 
 
-class Run:
+class RunFolder:
     """One run's folder, made when the run starts.
 
     Args:

@@ -44,7 +44,7 @@ def build(place: Place) -> graph_component.GraphComponent:
 
     def mnist_training(
         source: str = "mnist",
-        ink: str = "auto",
+        polarity: str = "auto",
         validation_fraction: float = 0.1,
         test_fraction: float = 0.2,
         epochs: int = 5,
@@ -58,7 +58,7 @@ def build(place: Place) -> graph_component.GraphComponent:
     ) -> None:
         data = ingest(
             source=source,
-            ink=ink,
+            polarity=polarity,
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
             seed=seed,

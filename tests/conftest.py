@@ -172,7 +172,7 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
             classes=names,
             source="sample",
             origin="data/sample.npz",
-            settings={"ink": "auto", "validation_fraction": 0.2, "test_fraction": 0.2, "seed": 3},
+            settings={"polarity": "auto", "validation_fraction": 0.2, "test_fraction": 0.2, "seed": 3},
             notes=(),
         ).sha256
     images, labels = parts["training"]

@@ -44,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
     "source": Setting(
         str, "where images come from: mnist, sample, a path, or a gs:// or https:// address of a file or folder"
     ),
-    "ink": Setting(
+    "polarity": Setting(
         str,
         "which way round pictures are: light ink on dark, dark ink on light, or detect it",
         choices=("auto", "light", "dark"),

@@ -13,12 +13,12 @@ from rich.markup import escape
 from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
 from pipelines import compilation, configuration, training
-from pipelines.commands.console import console, errors, refuse, show_figures, show_path
+from pipelines.commands.console import console, errors, refuse, show_metrics, show_path
 from pipelines.display import show_download
 from pipelines.platforms import remote_runs, retrying
 from pipelines.platforms.base import MissingError, Platform, PlatformError, RunState, State
 from pipelines.profiles import AnyProfile
-from pipelines.run_folder import Run
+from pipelines.run_folder import RunFolder
 
 CANCELLED = 3  # exit code
 INTERRUPTED = 128 + signal.SIGINT
@@ -34,11 +34,11 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     job = compilation.build_job(profile, given)
     platform = remote_runs.connect(profile)
     name = remote_runs.new_name(training.NAME)
-    new = Run(runs, title="")
+    new = RunFolder(runs, title="")
     new.save(
         pipeline=training.NAME, place=profile.name, name=name, parameters=job.parameters, commit=commit, state="new"
     )
-    retrying.tell = lambda error: _show_line(f"trying again: {error}")
+    retrying.on_trouble = lambda error: _show_line(f"trying again: {error}")
     try:
         run_id = platform.submit(job, name=name)
     except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
         new.save(state="unknown" if error.may_have_happened else "refused", error=str(error))
         raise
     finally:
-        retrying.tell = None
+        retrying.on_trouble = None
     with _left_running(profile, run_id):
         # Said before it is kept: where nothing can be written any more, the run is there all the same.
         console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
@@ -79,7 +79,7 @@ def follow(
     platform = remote_runs.connect(profile)
     with _left_running(profile, run_id):
         platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
-        new = Run(runs, title="")
+        new = RunFolder(runs, title="")
         new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
         new.link_as_latest()
         ended = remote_runs.follow(platform, run_id, _show_line)
@@ -96,7 +96,7 @@ def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE
     console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
 
 
-def _show_end(platform: Platform, run_id: str, ended: RunState, record: Run) -> None:
+def _show_end(platform: Platform, run_id: str, ended: RunState, record: RunFolder) -> None:
     """Show what came out, and end the command by it."""
     record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
     if ended.state is State.SUCCEEDED:
@@ -119,7 +119,7 @@ def _find_reason(ended: RunState) -> str:
     return remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
 
 
-def _show_results(platform: Platform, run_id: str, record: Run) -> None:
+def _show_results(platform: Platform, run_id: str, record: RunFolder) -> None:
     console.print("[green]succeeded[/green]")
     try:
         with show_download(console, "report") as show:
@@ -134,7 +134,7 @@ def _show_results(platform: Platform, run_id: str, record: Run) -> None:
         console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
     if fetched >= remote_runs.FIGURES:
         try:
-            show_figures(record)
+            show_metrics(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             console.print(
                 f"[yellow]the figures that came cannot be read ({escape(repr(error))})[/yellow]", soft_wrap=True

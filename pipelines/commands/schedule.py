@@ -13,9 +13,9 @@ from components.mnist.errors import SettingError
 from pipelines import compilation, configuration
 from pipelines.commands.console import console, errors
 from pipelines.commands.remote import INTERRUPTED, OnProfile, Profiles
-from pipelines.commands.schedule_screen import show_change, show_standing, show_times
+from pipelines.commands.schedule_screen import show_change, show_existing, show_times
 from pipelines.platforms import remote_runs
-from pipelines.platforms.base import Platform, Standing
+from pipelines.platforms.base import Existing, Platform
 from pipelines.profiles import AnyProfile
 from pipelines.schedules import apply as schedules
 from pipelines.schedules import plan as schedule_changes
@@ -82,19 +82,19 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
 def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
     """List what stands, also what others made."""
     profile = configuration.read_profile(on, profiles)
-    standing = sorted(
+    existing = sorted(
         remote_runs.connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created)
     )
-    own = [each for each in standing if each.mark and each.mark.profile == profile.name]
-    others = [each for each in standing if each not in own]
+    own = [each for each in existing if each.mark and each.mark.profile == profile.name]
+    others = [each for each in existing if each not in own]
     for each in own:
-        show_standing(each, own, owner="")
+        show_existing(each, own, owner="")
     if not own:
         console.print(f"None of profile {profile.name}.")
     if others:
         console.print("Of others, never touched:")
     for each in others:
-        show_standing(each, others, owner=f", profile {each.mark.profile}" if each.mark else "")
+        show_existing(each, others, owner=f", profile {each.mark.profile}" if each.mark else "")
 
 
 @app.command()
@@ -172,8 +172,8 @@ def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
 def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[Platform, AnyProfile, list[Change]]:
     profile = configuration.read_profile(on, file)
     platform = remote_runs.connect(profile)
-    wanted = schedules.prepare(profile, build=compilation.build_job, check=platform.check_schedule, now=now)
-    return platform, profile, schedule_changes.plan(profile.name, wanted, platform.list_schedules(), prune=prune)
+    desired = schedules.prepare(profile, build=compilation.build_job, check=platform.check_schedule, now=now)
+    return platform, profile, schedule_changes.plan(profile.name, desired, platform.list_schedules(), prune=prune)
 
 
 def _spell_apply(on: str, file: Path, *, prune: bool) -> str:
@@ -194,13 +194,13 @@ def _finished_by(again: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _find(name: str, on: str, file: Path) -> tuple[AnyProfile, Platform, list[Standing]]:
+def _find(name: str, on: str, file: Path) -> tuple[AnyProfile, Platform, list[Existing]]:
     profile = configuration.read_profile(on, file)
     platform = remote_runs.connect(profile)
     return profile, platform, schedules.find(name, profile.name, platform.list_schedules())
 
 
-def _only(found: list[Standing], name: str, on: str) -> Standing:
+def _only(found: list[Existing], name: str, on: str) -> Existing:
     if len(found) > 1:
         ids = ", ".join(each.id for each in found)
         raise SettingError(
@@ -210,7 +210,7 @@ def _only(found: list[Standing], name: str, on: str) -> Standing:
     return found[0]
 
 
-def _remind(profile: AnyProfile, found: Iterable[Standing], *, paused: bool) -> None:
+def _remind(profile: AnyProfile, found: Iterable[Existing], *, paused: bool) -> None:
     """Say when the file wants the contrary."""
     names = {schedules.name_of(each) for each in found}
     for schedule in profile.schedules:

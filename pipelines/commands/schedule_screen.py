@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from pipelines import cron
 from pipelines.commands.console import console
-from pipelines.platforms.base import Standing
+from pipelines.platforms.base import Existing
 from pipelines.profiles import Schedule
 from pipelines.schedules import apply as schedules
 from pipelines.schedules.plan import Change, Kind
@@ -31,16 +31,16 @@ def show_change(change: Change, among: Iterable[Change], *, done: bool = False) 
     word = DONE[change.kind] if done else change.kind
     width = max(len(each.name) for each in among)
     style = STYLES.get(change.kind, "yellow")
-    times = _describe_times(change.wanted.schedule) if change.wanted else _describe_old(change)
+    times = _describe_times(change.desired.schedule) if change.desired else _describe_old(change)
     line = f"{change.name:<{width}}  {times}: {change.reason}"
     console.print(f"[{style}]{word:<8}[/{style}] {escape(line)}", soft_wrap=True)
 
 
 def show_times(change: Change, *, now: datetime) -> None:
     """When it fires next once the change is done, a line each."""
-    if not change.wanted or (change.standing and change.standing.ended):
+    if not change.desired or (change.existing and change.existing.ended):
         return
-    schedule = change.wanted.schedule
+    schedule = change.desired.schedule
     times = schedules.next_times(schedule, after=now, count=SHOWN_TIMES)
     lead = "(paused)" if change.paused else "next"
     for number, time in enumerate(times):
@@ -50,7 +50,7 @@ def show_times(change: Change, *, now: datetime) -> None:
         console.print(f"         {'then no more' if times else 'never again'}: its end is {_spell(end)}")
 
 
-def show_standing(each: Standing, among: Iterable[Standing], *, owner: str) -> None:
+def show_existing(each: Existing, among: Iterable[Existing], *, owner: str) -> None:
     """One line about a schedule that stands."""
     width = max(len(_clean(schedules.name_of(other))) for other in among)
     state = "ended" if each.ended else "paused" if each.paused else "active"
@@ -64,7 +64,7 @@ def _describe_times(schedule: Schedule) -> str:
 
 
 def _describe_old(change: Change) -> str:
-    each = change.old[0] if change.old else change.standing
+    each = change.old[0] if change.old else change.existing
     return f"{_clean(each.cron)} {_clean(each.time_zone)} ({each.id})" if each else ""
 
 

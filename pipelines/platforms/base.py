@@ -27,7 +27,7 @@ class PlatformError(MnistError):
         self.may_have_happened = may_have_happened
 
 
-class PassingError(PlatformError):
+class TransientError(PlatformError):
     """The network, or the platform for the moment: another try may succeed."""
 
 
@@ -122,7 +122,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Existing:
     """A schedule that stands on the platform, whoever made it.
 
     Attributes:
@@ -171,10 +171,10 @@ class Platform(Protocol):
     def check_schedule(self, schedule: Schedule) -> None:
         """Refuse with SettingError what the platform can't do: its time zone, its cron, its number of runs."""
 
-    def list_schedules(self) -> list[Standing]:
+    def list_schedules(self) -> list[Existing]:
         """Every schedule in this project and region, or namespace and experiment."""
 
-    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Standing:
+    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
         """Make a schedule, paused from the start where `schedule.paused` is true."""
 
     def pause_schedule(self, id: str) -> None:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from components.mnist.errors import DataError
 from components.mnist.storage import gs
 from components.mnist.storage.https import Show
-from pipelines.platforms.base import PassingError, Platform, RunState, State, TaskState
+from pipelines.platforms.base import Platform, RunState, State, TaskState, TransientError
 from pipelines.profiles import AnyProfile, VertexProfile
-from pipelines.run_folder import Run
+from pipelines.run_folder import RunFolder
 
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 3600.0  # without any answer, before following is given up; the run does not depend on it
@@ -65,7 +65,7 @@ def follow(platform: Platform, run_id: str, show: Callable[[str], None]) -> RunS
     while True:
         try:
             state = platform.read_run(run_id)
-        except PassingError as error:
+        except TransientError as error:
             if time.monotonic() - answered > PATIENCE_SECONDS:
                 raise
             show(f"no answer, trying on: {error}")
@@ -94,7 +94,7 @@ def explain(message: str) -> str:
     return " ".join(message.split())
 
 
-def fetch(platform: Platform, run_id: str, run: Run, *, show: Show) -> set[tuple[str, str]]:
+def fetch(platform: Platform, run_id: str, run: RunFolder, *, show: Show) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
 
     Args:

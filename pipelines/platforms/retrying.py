@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from google.api_core import exceptions, retry
 
-from pipelines.platforms.base import PassingError, PlatformError
+from pipelines.platforms.base import PlatformError, TransientError
 
 T = TypeVar("T")
 
@@ -14,7 +14,7 @@ FIRST_WAIT_SECONDS = 1.0  # doubled with each try, and drawn by lot below that, 
 LONGEST_WAIT_SECONDS = 20.0
 GIVE_UP_SECONDS = 90.0
 # Told of each trouble before another try, where somebody waits who would wonder.
-tell: Callable[[Exception], None] | None = None
+on_trouble: Callable[[Exception], None] | None = None
 LOOK_SECONDS = (0.0, 1.0, 4.0)  # after which a platform that was slow with a create is asked what came of it
 
 
@@ -25,15 +25,15 @@ def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> 
         give_up_seconds: GIVE_UP_SECONDS when None.
 
     Raises:
-        PlatformError: The last one; PassingError when troubles lasted too long.
+        PlatformError: The last one; TransientError when troubles lasted too long.
     """
     again = retry.Retry(
-        predicate=retry.if_exception_type(PassingError),
+        predicate=retry.if_exception_type(TransientError),
         initial=FIRST_WAIT_SECONDS,
         maximum=LONGEST_WAIT_SECONDS,
         multiplier=2,
         timeout=give_up_seconds or GIVE_UP_SECONDS,
-        on_error=lambda error: tell and tell(error),
+        on_error=lambda error: on_trouble and on_trouble(error),
     )
     try:
         return again(function)()

@@ -24,7 +24,7 @@ from components.mnist.progress import PROGRESS
 from components.mnist.settings import Value
 from pipelines import container_images, training
 from pipelines.display import Display
-from pipelines.run_folder import Run, StepError
+from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners import grants
 from pipelines.runners.engine import Bind, Ended, Engine, Request, open_engine
 from pipelines.runners.engine_connection import EngineError
@@ -44,7 +44,9 @@ def place() -> training.Place:
     )
 
 
-def run(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: Run, display: Display) -> None:
+def run(
+    pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: RunFolder, display: Display
+) -> None:
     """Run the pipeline container by container and wait for its end.
 
     Raises:

@@ -15,13 +15,15 @@ from components.mnist.errors import ERROR_FILE
 from components.mnist.progress import PROGRESS
 from components.mnist.settings import Value
 from pipelines.display import Display
-from pipelines.run_folder import Run
+from pipelines.run_folder import RunFolder
 from pipelines.runners.orchestration import Task, follow, run_tasks
 
 SECONDS_TO_END = 5.0  # between asking an interrupted step to end and ending it
 
 
-def run(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: Run, display: Display) -> None:
+def run(
+    pipeline: base_component.BaseComponent, arguments: Mapping[str, Value], *, run: RunFolder, display: Display
+) -> None:
     """Run the pipeline step by step and wait for its end.
 
     Raises:

@@ -20,7 +20,7 @@ from kfp.local import status, subprocess_task_handler, task_handler_interface
 from components.mnist.progress import SENTENCE, UPDATE
 from components.mnist.settings import Value
 from pipelines.display import Display
-from pipelines.run_folder import Run, StepError
+from pipelines.run_folder import RunFolder, StepError
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def run_tasks(
     pipeline: base_component.BaseComponent,
     arguments: Mapping[str, Value],
     *,
-    run: Run,
+    run: RunFolder,
     display: Display,
     start: Start,
 ) -> None:

@@ -11,10 +11,10 @@ from datetime import datetime
 from components.mnist.errors import MnistError, SettingError
 from components.mnist.settings import Value
 from pipelines import cron
-from pipelines.platforms.base import Job, Mark, Platform, Standing
+from pipelines.platforms.base import Existing, Job, Mark, Platform
 from pipelines.profiles import AnyProfile, Schedule
 from pipelines.schedules import fingerprints
-from pipelines.schedules.plan import Change, Kind, Wanted
+from pipelines.schedules.plan import Change, Desired, Kind
 
 
 def prepare(
@@ -23,7 +23,7 @@ def prepare(
     build: Callable[[AnyProfile, Mapping[str, Value]], Job],
     check: Callable[[Schedule], None],
     now: datetime,
-) -> list[Wanted]:
+) -> list[Desired]:
     """Check every schedule of a profile and compile what it runs.
 
     Args:
@@ -51,7 +51,7 @@ def _prepare(
     build: Callable[[AnyProfile, Mapping[str, Value]], Job],
     check: Callable[[Schedule], None],
     now: datetime,
-) -> Wanted:
+) -> Desired:
     schedule = schedule.model_copy(update={"cron": cron.normalise(schedule.cron)})
     is_over = not next_times(schedule, after=now, count=1)
     if schedule.start and schedule.end and not next_times(schedule, after=schedule.start, count=1):
@@ -61,7 +61,7 @@ def _prepare(
         )
     check(schedule)
     job = build(profile, schedule.parameters)
-    return Wanted(schedule, job, fingerprints.fingerprint(schedule, job, profile), is_over)
+    return Desired(schedule, job, fingerprints.fingerprint(schedule, job, profile), is_over)
 
 
 def next_times(schedule: Schedule, *, after: datetime, count: int) -> list[datetime]:
@@ -95,19 +95,19 @@ def apply(
 
 
 def _carry_out(platform: Platform, change: Change, profile: str) -> None:
-    if change.kind in (Kind.CREATE, Kind.REPLACE) and change.wanted:
-        wanted = change.wanted
-        schedule = wanted.schedule.model_copy(update={"paused": change.paused})
-        platform.create_schedule(schedule, wanted.job, Mark(profile, change.name, wanted.content))
-    elif change.kind is Kind.PAUSE and change.standing:
-        platform.pause_schedule(change.standing.id)
-    elif change.kind is Kind.RESUME and change.standing:
-        platform.resume_schedule(change.standing.id)
+    if change.kind in (Kind.CREATE, Kind.REPLACE) and change.desired:
+        desired = change.desired
+        schedule = desired.schedule.model_copy(update={"paused": change.paused})
+        platform.create_schedule(schedule, desired.job, Mark(profile, change.name, desired.content))
+    elif change.kind is Kind.PAUSE and change.existing:
+        platform.pause_schedule(change.existing.id)
+    elif change.kind is Kind.RESUME and change.existing:
+        platform.resume_schedule(change.existing.id)
     for old in change.old:
         platform.delete_schedule(old.id)
 
 
-def find(name: str, profile: str, standing: Iterable[Standing]) -> list[Standing]:
+def find(name: str, profile: str, existing: Iterable[Existing]) -> list[Existing]:
     """The schedules of a profile that a person means by a name, or by an id.
 
     Returns:
@@ -116,12 +116,12 @@ def find(name: str, profile: str, standing: Iterable[Standing]) -> list[Standing
     Raises:
         SettingError: There is none, or it belongs to somebody else.
     """
-    standing = list(standing)
-    own = [each for each in standing if each.mark and each.mark.profile == profile]
+    existing = list(existing)
+    own = [each for each in existing if each.mark and each.mark.profile == profile]
     named = [each for each in own if each.mark and each.mark.name == name]
     if found := named or [each for each in own if name == each.id]:
         return found
-    for each in standing:
+    for each in existing:
         if each not in own and name in (each.id, name_of(each)):
             owner = f"of profile {each.mark.profile}" if each.mark else "not made by this command"
             raise SettingError(f"{name}: is {owner}, so [{profile}] does not touch it. Change it where it was made.")
@@ -133,6 +133,6 @@ def find(name: str, profile: str, standing: Iterable[Standing]) -> list[Standing
     raise SettingError(f"{name}: no such schedule of [{profile}] stands on the platform; {hint}")
 
 
-def name_of(standing: Standing) -> str:
+def name_of(existing: Existing) -> str:
     """What a person calls it: its name in the file, or its title when somebody else made it."""
-    return standing.mark.name if standing.mark else standing.title
+    return existing.mark.name if existing.mark else existing.title

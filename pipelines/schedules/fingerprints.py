@@ -14,7 +14,7 @@ PARTS = (TIMES, "parameters", "pipeline or images", "profile or max_concurrency"
 DIGITS = 8
 FORM = 1  # raised when the same content makes another schedule than before
 # What says whose schedules these are, where their platform is and how to sign in there.
-NOT_CONTENT = {"name", "schedules", "target", "host", "namespace", "project", "region", "endpoint"}
+NOT_CONTENT = {"name", "schedules", "platform", "host", "namespace", "project", "region", "endpoint"}
 NOT_CONTENT |= {"sign_in", "ca_file", "controller_time_zone"}
 
 

@@ -11,13 +11,13 @@ from enum import StrEnum
 
 from components.mnist.errors import SettingError
 from pipelines import cron
-from pipelines.platforms.base import Job, Standing
+from pipelines.platforms.base import Existing, Job
 from pipelines.profiles import Schedule
 from pipelines.schedules import fingerprints
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Desired:
     """A schedule of the file, checked.
 
     Attributes:
@@ -55,8 +55,8 @@ class Change:
     """What becomes of one schedule, and why.
 
     Attributes:
-        wanted: As it is in the file; None when it is in no file.
-        standing: The one that stays; None when there is none, or it goes.
+        desired: As it is in the file; None when it is in no file.
+        existing: The one that stays; None when there is none, or it goes.
         old: Those that go, once what is new stands.
         paused: Whether it is paused afterwards.
     """
@@ -64,13 +64,13 @@ class Change:
     kind: Kind
     name: str
     reason: str
-    wanted: Wanted | None = None
-    standing: Standing | None = None
-    old: tuple[Standing, ...] = ()
+    desired: Desired | None = None
+    existing: Existing | None = None
+    old: tuple[Existing, ...] = ()
     paused: bool = False
 
 
-def plan(profile: str, wanted: Sequence[Wanted], standing: Iterable[Standing], *, prune: bool) -> list[Change]:
+def plan(profile: str, desired: Sequence[Desired], existing: Iterable[Existing], *, prune: bool) -> list[Change]:
     """Compare what the file wants with what stands on the platform.
 
     Args:
@@ -80,85 +80,87 @@ def plan(profile: str, wanted: Sequence[Wanted], standing: Iterable[Standing], *
     Returns:
         One change or more for each schedule: those of the file in its order, then those in no file.
     """
-    own: dict[str, list[Standing]] = {each.schedule.name: [] for each in wanted}
-    for each in sorted(standing, key=_preference):
+    own: dict[str, list[Existing]] = {each.schedule.name: [] for each in desired}
+    for each in sorted(existing, key=_preference):
         if each.mark and each.mark.profile == profile:
             own.setdefault(each.mark.name, []).append(each)
-    changes = [change for each in wanted for change in _plan_one(each, own.pop(each.schedule.name))]
+    changes = [change for each in desired for change in _plan_one(each, own.pop(each.schedule.name))]
     return changes + [change for name, orphans in own.items() for change in _plan_orphans(name, orphans, prune)]
 
 
-def _preference(standing: Standing) -> tuple[bool, bool, datetime, str]:
+def _preference(existing: Existing) -> tuple[bool, bool, datetime, str]:
     """Which of several equals stays: one that fires, the oldest."""
-    return standing.ended, standing.paused, standing.created, standing.id
+    return existing.ended, existing.paused, existing.created, existing.id
 
 
-def _plan_one(wanted: Wanted, standing: Sequence[Standing]) -> list[Change]:
-    name = wanted.schedule.name
-    same = [each for each in standing if _content(each) == wanted.content]
-    other = [each for each in standing if _content(each) != wanted.content]
+def _plan_one(desired: Desired, existing: Sequence[Existing]) -> list[Change]:
+    name = desired.schedule.name
+    same = [each for each in existing if _content(each) == desired.content]
+    other = [each for each in existing if _content(each) != desired.content]
     if same:
         twice = [_remove(name, each, "there twice with the same content") for each in same[1:]]
-        return [*_settle(wanted, same[0], other), *twice]
-    if wanted.is_over:
+        return [*_settle(desired, same[0], other), *twice]
+    if desired.is_over:
         gone = [_remove(name, each, "its end in the file has passed") for each in other if not each.ended]
-        return [Change(Kind.OVER, name, "its last time has passed, nothing to do", wanted), *gone]
+        return [Change(Kind.OVER, name, "its last time has passed, nothing to do", desired), *gone]
     if not other:
-        return [Change(Kind.CREATE, name, "new", wanted, paused=bool(wanted.schedule.paused))]
-    return [_replace(wanted, other)]
+        return [Change(Kind.CREATE, name, "new", desired, paused=bool(desired.schedule.paused))]
+    return [_replace(desired, other)]
 
 
-def _settle(wanted: Wanted, standing: Standing, left_over: Sequence[Standing]) -> list[Change]:
+def _settle(desired: Desired, existing: Existing, left_over: Sequence[Existing]) -> list[Change]:
     """Keep what is right already, and take up what an interrupted apply left: it ended after making what is new."""
-    name = wanted.schedule.name
+    name = desired.schedule.name
     left_over = _newest_first(left_over)
-    original = _find_original([each for each in left_over if each.created <= standing.created])
-    fires = not (standing.paused or standing.ended or wanted.is_over)
-    if wanted.schedule.paused is None and fires and original and original.paused:
+    original = _find_original([each for each in left_over if each.created <= existing.created])
+    fires = not (existing.paused or existing.ended or desired.is_over)
+    if desired.schedule.paused is None and fires and original and original.paused:
         # In one change: without the old one, nobody would know any more that this one has to be paused.
         reason = "paused as what it replaces, left over from an apply that was interrupted"
-        return [Change(Kind.PAUSE, name, reason, wanted, standing, left_over, paused=True)]
+        return [Change(Kind.PAUSE, name, reason, desired, existing, left_over, paused=True)]
     reason = "replaced already, left over from an apply that was interrupted"
-    return [_keep(wanted, standing), *(_remove(name, each, reason) for each in left_over)]
+    return [_keep(desired, existing), *(_remove(name, each, reason) for each in left_over)]
 
 
-def _find_original(standing: Iterable[Standing]) -> Standing | None:
+def _find_original(existing: Iterable[Existing]) -> Existing | None:
     """What stood before interrupted replacements: its state is the one that a person gave."""
-    return min((each for each in standing if not each.ended), key=lambda each: each.created, default=None)
+    return min((each for each in existing if not each.ended), key=lambda each: each.created, default=None)
 
 
-def _keep(wanted: Wanted, standing: Standing) -> Change:
-    name, paused = wanted.schedule.name, wanted.schedule.paused
-    if standing.ended or wanted.is_over:
-        anew = "" if wanted.is_over else f" on the platform; to start it anew: mnist schedule delete {name}, then apply"
-        return Change(Kind.KEEP, name, f"unchanged, has ended{anew}", wanted, standing, paused=standing.paused)
-    if paused is None or paused == standing.paused:
-        reason = "unchanged, paused" if standing.paused else "unchanged"
-        return Change(Kind.KEEP, name, reason, wanted, standing, paused=standing.paused)
+def _keep(desired: Desired, existing: Existing) -> Change:
+    name, paused = desired.schedule.name, desired.schedule.paused
+    if existing.ended or desired.is_over:
+        anew = (
+            "" if desired.is_over else f" on the platform; to start it anew: mnist schedule delete {name}, then apply"
+        )
+        return Change(Kind.KEEP, name, f"unchanged, has ended{anew}", desired, existing, paused=existing.paused)
+    if paused is None or paused == existing.paused:
+        reason = "unchanged, paused" if existing.paused else "unchanged"
+        return Change(Kind.KEEP, name, reason, desired, existing, paused=existing.paused)
     kind = Kind.PAUSE if paused else Kind.RESUME
-    return Change(kind, name, f"the file says paused = {str(paused).lower()}", wanted, standing, paused=paused)
+    return Change(kind, name, f"the file says paused = {str(paused).lower()}", desired, existing, paused=paused)
 
 
-def _replace(wanted: Wanted, old: Sequence[Standing]) -> Change:
-    paused, original = wanted.schedule.paused, _find_original(old)
+def _replace(desired: Desired, old: Sequence[Existing]) -> Change:
+    paused, original = desired.schedule.paused, _find_original(old)
     if paused is None:
         paused = original is not None and original.paused
     old = _newest_first(old)
-    return Change(Kind.REPLACE, wanted.schedule.name, _explain(wanted, old[0]), wanted, old=old, paused=paused)
+    return Change(Kind.REPLACE, desired.schedule.name, _explain(desired, old[0]), desired, old=old, paused=paused)
 
 
-def _newest_first(standing: Iterable[Standing]) -> tuple[Standing, ...]:
+def _newest_first(existing: Iterable[Existing]) -> tuple[Existing, ...]:
     """In the order in which they go: as long as one is left, the original is."""
-    return tuple(sorted(standing, key=lambda each: each.created, reverse=True))
+    return tuple(sorted(existing, key=lambda each: each.created, reverse=True))
 
 
-def _explain(wanted: Wanted, old: Standing) -> str:
-    parts = fingerprints.find_changes(_content(old), wanted.content)
-    words = [_explain_times(wanted.schedule, old) if part == fingerprints.TIMES else part for part in parts]
+def _explain(desired: Desired, old: Existing) -> str:
+    parts = fingerprints.find_changes(_content(old), desired.content)
+    words = [_explain_times(desired.schedule, old) if part == fingerprints.TIMES else part for part in parts]
     return f"changed: {', '.join(words)}"
 
 
-def _explain_times(schedule: Schedule, old: Standing) -> str:
+def _explain_times(schedule: Schedule, old: Existing) -> str:
     words = [f"cron {old.cron} -> {schedule.cron}"] if old.cron != schedule.cron else []
     if not _is_same_zone(old.time_zone, schedule.time_zone):
         words.append(f"time_zone {old.time_zone} -> {schedule.time_zone}")
@@ -172,16 +174,16 @@ def _is_same_zone(one: str, other: str) -> bool:
     return False
 
 
-def _plan_orphans(name: str, orphans: Sequence[Standing], prune: bool) -> list[Change]:
+def _plan_orphans(name: str, orphans: Sequence[Existing], prune: bool) -> list[Change]:
     if prune:
         return [_remove(name, each, "in no file") for each in orphans]
     reason = "in no file; stays until apply --prune"
-    return [Change(Kind.ORPHAN, name, reason, standing=each, paused=each.paused) for each in orphans]
+    return [Change(Kind.ORPHAN, name, reason, existing=each, paused=each.paused) for each in orphans]
 
 
-def _remove(name: str, standing: Standing, reason: str) -> Change:
-    return Change(Kind.REMOVE, name, reason, old=(standing,))
+def _remove(name: str, existing: Existing, reason: str) -> Change:
+    return Change(Kind.REMOVE, name, reason, old=(existing,))
 
 
-def _content(standing: Standing) -> str:
-    return standing.mark.content if standing.mark else ""
+def _content(existing: Existing) -> str:
+    return existing.mark.content if existing.mark else ""

@@ -32,7 +32,7 @@ def peak():
 
 imports = peak()
 out = Path(sys.argv[2])
-ingest_data(source=sys.argv[1], ink="auto", validation_fraction=0.1, test_fraction=0.2, seed=0,
+ingest_data(source=sys.argv[1], polarity="auto", validation_fraction=0.1, test_fraction=0.2, seed=0,
             training_folder=out / "training", validation_folder=out / "validation", test_folder=out / "test")
 print(imports, peak())
 """

@@ -85,7 +85,7 @@ def main() -> None:
 def split(source: str, fraction: float, seed: int, folder: Path) -> None:
     """Make the data sets of one seed."""
     parts = {f"{part}_folder": folder / f"{source}-{seed}" / part for part in ("training", "validation", "test")}
-    ingest_data(source=source, ink="auto", validation_fraction=fraction, test_fraction=0.2, seed=seed, **parts)
+    ingest_data(source=source, polarity="auto", validation_fraction=fraction, test_fraction=0.2, seed=seed, **parts)
 
 
 def train(

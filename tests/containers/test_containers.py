@@ -193,7 +193,7 @@ def _run_component(name: str, folder: Path, arguments: Mapping[str, object], *, 
 def test_every_step_runs_for_any_user_without_network_and_without_a_writable_root(outside: Path) -> None:
     data = {"training_data": "ingest", "validation_data": "ingest", "test_data": "ingest"}
     fractions = {"validation_fraction": 0.1, "test_fraction": 0.2}
-    _run_component("ingest", outside, {"source": "sample", "ink": "auto", "seed": 1, **fractions}, memory="512m")
+    _run_component("ingest", outside, {"source": "sample", "polarity": "auto", "seed": 1, **fractions}, memory="512m")
     recipe = {"epochs": 1, "batch_size": 128, "learning_rate": 0.002, "label_smoothing": 0.05, "shift": 1}
     settings = {**recipe, "precision": "auto", "seed": 1, "require_gpu": False}
     given = {key: data[key] for key in ("training_data", "validation_data")}

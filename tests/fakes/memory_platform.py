@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from pipelines.platforms.base import Job, Mark, MissingError, PlatformError, RunState, Standing, State
+from pipelines.platforms.base import Existing, Job, Mark, MissingError, PlatformError, RunState, State
 from pipelines.profiles import Schedule
 
 
@@ -32,10 +32,10 @@ def interrupt_after(_platform: "MemoryPlatform", change: Callable[[], object]) -
 
 def interrupt_within(platform: "MemoryPlatform", change: Callable[[], object]) -> None:
     """As on Vertex AI, which makes a schedule first and pauses it then."""
-    before = set(platform.standing)
+    before = set(platform.existing)
     change()
-    for id in set(platform.standing) - before:
-        platform.standing[id] = replace(platform.standing[id], paused=False)
+    for id in set(platform.existing) - before:
+        platform.existing[id] = replace(platform.existing[id], paused=False)
     raise KeyboardInterrupt
 
 
@@ -47,18 +47,18 @@ class MemoryPlatform:
     """Its methods are those of `Platform`.
 
     Attributes:
-        standing: Every schedule by its id.
+        existing: Every schedule by its id.
         log: What was done, in order: a verb and the name of a schedule.
         history: What stood after each of it.
         faults: What happens instead of the n-th change from now on.
     """
 
-    standing: dict[str, Standing] = field(default_factory=dict)
+    existing: dict[str, Existing] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
     log: list[tuple[str, str]] = field(default_factory=list)
-    history: list[tuple[Standing, ...]] = field(default_factory=list)
+    history: list[tuple[Existing, ...]] = field(default_factory=list)
     faults: dict[int, Callable[["MemoryPlatform", Callable[[], object]], None]] = field(default_factory=dict)
     now: datetime = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -80,18 +80,18 @@ class MemoryPlatform:
     def check_schedule(self, schedule: Schedule) -> None:
         pass
 
-    def list_schedules(self) -> list[Standing]:
-        return list(self.standing.values())
+    def list_schedules(self) -> list[Existing]:
+        return list(self.existing.values())
 
-    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Standing:
+    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
         self.now += timedelta(seconds=1)
         id = f"made-{len(self.schedules) + 1}"
-        made = Standing(
+        made = Existing(
             id, schedule.name, mark, schedule.cron, schedule.time_zone, bool(schedule.paused), False, self.now
         )
 
         def change() -> None:
-            self.standing[id], self.jobs[id], self.schedules[id] = made, job, schedule
+            self.existing[id], self.jobs[id], self.schedules[id] = made, job, schedule
 
         self._change("create", mark.name, change)
         return made
@@ -103,21 +103,21 @@ class MemoryPlatform:
         self._set_paused(id, "resume", False)
 
     def delete_schedule(self, id: str) -> None:
-        if id in self.standing:
-            self._change("delete", self.standing[id].title, lambda: self.standing.pop(id))
+        if id in self.existing:
+            self._change("delete", self.existing[id].title, lambda: self.existing.pop(id))
 
     def run_schedule(self, id: str, *, name: str) -> str:
         self.runs[name] = id
         return name
 
     def _set_paused(self, id: str, verb: str, paused: bool) -> None:
-        if id not in self.standing:
+        if id not in self.existing:
             raise MissingError(f"no schedule {id}")
 
         def change() -> None:
-            self.standing[id] = replace(self.standing[id], paused=paused)
+            self.existing[id] = replace(self.existing[id], paused=paused)
 
-        self._change(verb, self.standing[id].title, change)
+        self._change(verb, self.existing[id].title, change)
 
     def _change(self, verb: str, name: str, change: Callable[[], object]) -> None:
         self.faults = {number - 1: fault for number, fault in self.faults.items()}
@@ -125,4 +125,4 @@ class MemoryPlatform:
             fault(self, change)
         change()
         self.log.append((verb, name))
-        self.history.append(tuple(self.standing.values()))
+        self.history.append(tuple(self.existing.values()))

@@ -16,7 +16,7 @@ from components.mnist.settings import SETTINGS, check, check_all
         ("learning_rate", "1e-3", 0.001),
         ("require_gpu", "True", True),
         ("require_gpu", "no", False),
-        ("ink", "dark", "dark"),
+        ("polarity", "dark", "dark"),
         ("source", "gs://bucket/digits", "gs://bucket/digits"),
     ],
 )
@@ -35,7 +35,7 @@ def test_a_value_arrives_in_the_settings_own_type(name: str, given: object, valu
         ("epochs", True, "epochs=True: expected a whole number, 1 to 1000."),
         ("learning_rate", "nan", "learning_rate=nan: expected 1e-06 to 1."),
         ("validation_fraction", 0.9, "validation_fraction=0.9: expected 0.01 to 0.5."),
-        ("ink", "blue", "ink=blue: expected auto, light or dark."),
+        ("polarity", "blue", "polarity=blue: expected auto, light or dark."),
         ("require_gpu", "maybe", "require_gpu=maybe: expected true or false, true or false."),
         ("source", "  ", "source is empty: expected text."),
     ],

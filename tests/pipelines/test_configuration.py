@@ -45,7 +45,7 @@ def test_everything_that_the_example_only_mentions_is_right_too(tmp_path: Path) 
     cluster, vertex = (read_profile(name, file) for name in ("cluster", "vertex"))
     for profile in (cluster, vertex):
         never_mentioned = {
-            key for key in type(profile).model_fields if key not in {*profile.model_fields_set, "name", "target"}
+            key for key in type(profile).model_fields if key not in {*profile.model_fields_set, "name", "platform"}
         }
         # Of the training step alone resources are shown for Vertex AI, and one secret is as good as two.
         assert not never_mentioned, f"{profile.name}: {never_mentioned}"
@@ -126,9 +126,9 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
             "has two schedules named a. Rename one.",
         ),
         (KUBEFLOW + "name = 'other'", "has an unknown key name. Remove it: the table's own name counts."),
-        ("[here]\nhost = 'https://x.org'", 'has no target; expected target = "kubeflow" or "vertex".'),
-        ("[here]\ntarget = 'sagemaker'", "has target is 'sagemaker'; expected target = \"kubeflow\" or"),
-        ("target = 'kubeflow'", "target stands outside of any table; expected every key in a profile."),
+        ("[here]\nhost = 'https://x.org'", 'has no target; expected platform = "kubeflow" or "vertex".'),
+        ("[here]\ntarget = 'sagemaker'", "has platform is 'sagemaker'; expected target = \"kubeflow\" or"),
+        ("platform = 'kubeflow'", "platform stands outside of any table; expected every key in a profile."),
         ("[Here]\ntarget = 'kubeflow'", "[Here] cannot be a profile's name; expected at most 30 of a-z, 0-9 and -"),
         ("[local]\ntarget = 'kubeflow'", "[local] cannot be a profile's name"),
         ("[here", "not TOML (Expected ']' at the end of a table declaration"),

@@ -23,7 +23,7 @@ def test_every_parameter_of_the_pipeline_has_a_meaning_and_a_default_in_range() 
     [
         ("epoch=3", "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
         ("lerning_rate=3", "did you mean learning_rate?"),
-        ("zzz=3", "zzz: no such parameter; expected one of source, ink,"),
+        ("zzz=3", "zzz: no such parameter; expected one of source, polarity,"),
         ("epochs", "epochs: expected name=value, as in epochs=VALUE."),
     ],
 )

@@ -22,13 +22,13 @@ STEPS = tuple(training.STEPS)
 
 
 def kubeflow(**keys: Any) -> KubeflowProfile:
-    return KubeflowProfile(name="cluster", target="kubeflow", host="https://kubeflow.example.com/pipeline", **keys)
+    return KubeflowProfile(name="cluster", platform="kubeflow", host="https://kubeflow.example.com/pipeline", **keys)
 
 
 def vertex(**keys: Any) -> VertexProfile:
     return VertexProfile(
         name="cloud",
-        target="vertex",
+        platform="vertex",
         project="my-project",
         region="europe-west4",
         pipeline_root="gs://bucket/root",

@@ -3,18 +3,18 @@
 import json
 from pathlib import Path
 
-from pipelines.run_folder import Run
+from pipelines.run_folder import RunFolder
 
 
 def test_two_runs_within_a_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    folders = {Run(tmp_path, title="").folder for _ in range(3)}
+    folders = {RunFolder(tmp_path, title="").folder for _ in range(3)}
     assert len(folders) == 3
 
 
 def test_latest_points_to_the_newest_run_and_survives_a_move(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     for _ in range(2):
-        newest = Run(tmp_path / "runs", title="")
+        newest = RunFolder(tmp_path / "runs", title="")
         newest.link_as_latest()
     (tmp_path / "runs").rename(tmp_path / "moved")
     assert (tmp_path / "moved" / "latest").resolve() == (tmp_path / "moved" / newest.folder.name).resolve()
@@ -22,13 +22,13 @@ def test_latest_points_to_the_newest_run_and_survives_a_move(tmp_path: Path) -> 
 
 def test_a_folder_that_somebody_named_latest_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "latest").mkdir()
-    Run(tmp_path, title="").link_as_latest()
+    RunFolder(tmp_path, title="").link_as_latest()
     assert not (tmp_path / "latest").is_symlink()
     assert not list(tmp_path.glob(".latest*"))
 
 
 def test_facts_about_a_run_add_up(tmp_path: Path) -> None:
-    run = Run(tmp_path, title="evaluate")
+    run = RunFolder(tmp_path, title="evaluate")
     run.save(state="running")
     run.save(state="succeeded", seconds={"evaluate": 1.5})
     record = json.loads((run.folder / "run.json").read_text())
@@ -38,7 +38,7 @@ def test_facts_about_a_run_add_up(tmp_path: Path) -> None:
 
 
 def test_the_report_is_copied_to_the_top(tmp_path: Path) -> None:
-    run = Run(tmp_path, title="")
+    run = RunFolder(tmp_path, title="")
     drawn = run.steps / "visualize"
     (drawn / "figures").mkdir(parents=True)
     (drawn / "figures" / "loss.png").write_bytes(b"png")

@@ -32,7 +32,7 @@ class Manifest:
         sha256: Of the bytes of all images, then of all labels.
         source: As the user gave it: `mnist`, `sample`, a path or an address.
         origin: Where that led: the file, folder or address that was read.
-        settings: The ingest settings that made it (ink, fractions, seed).
+        settings: The ingest settings that made it (polarity, fractions, seed).
         notes: What was done to the data on the way in, a sentence each ("turned dark ink on white into ...").
     """
 

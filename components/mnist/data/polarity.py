@@ -25,36 +25,36 @@ def share_of_dark(images: np.ndarray) -> float | None:
     return float((ground > average)[voting].mean()) if voting.any() else None
 
 
-def judge(images: np.ndarray, ink: str) -> tuple[bool, str]:
+def judge(images: np.ndarray, polarity: str) -> tuple[bool, str]:
     """Decide whether pictures must be turned round.
 
     Args:
         images: uint8 (n, 28, 28), a sample spread over the whole source.
-        ink: `light` and `dark` are obeyed; `auto` looks at the pictures.
+        polarity: `light` and `dark` are obeyed; `auto` looks at the pictures.
 
     Returns:
         Whether to turn, and a sentence for a person; an empty one where there is nothing to tell.
     """
     dark = share_of_dark(images)
-    if ink == "dark":
+    if polarity == "dark":
         doubt = dark is not None and dark < 1 - CLEAR
-        return True, "Turned the pictures round, as ink=dark asks" + (
+        return True, "Turned the pictures round, as polarity=dark asks" + (
             f", although {1 - dark:.0%} of them look like light ink already." if doubt and dark is not None else "."
         )
-    if ink == "light" or dark is None:
+    if polarity == "light" or dark is None:
         doubt = dark is not None and dark > CLEAR
         return (
             False,
-            f"Left the pictures as they are, as ink=light asks, although {dark:.0%} look dark." if doubt else "",
+            f"Left the pictures as they are, as polarity=light asks, although {dark:.0%} look dark." if doubt else "",
         )
     if dark >= CLEAR:
         return (
             True,
-            f"Turned dark ink on a light ground round ({dark:.0%} of the pictures look so); ink=light keeps it.",
+            f"Turned dark ink on a light ground round ({dark:.0%} of the pictures look so); polarity=light keeps it.",
         )
     if dark > 1 - CLEAR:
         return False, (
             f"Which way round the ink is cannot be told ({dark:.0%} of the pictures look dark): left as it is; "
-            "ink=dark turns it round."
+            "polarity=dark turns it round."
         )
     return False, ""

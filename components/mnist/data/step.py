@@ -31,7 +31,7 @@ SAMPLE = 4096  # images that are looked at to tell which way round the ink is
 def ingest_data(
     *,
     source: str,
-    ink: str,
+    polarity: str,
     validation_fraction: float,
     test_fraction: float,
     seed: int,
@@ -52,7 +52,7 @@ def ingest_data(
         DataError: The source cannot be had or is not what an image data set looks like; nothing was written.
     """
     settings: dict[str, str | int | float] = {
-        "ink": ink,
+        "polarity": polarity,
         "validation_fraction": validation_fraction,
         "test_fraction": test_fraction,
         "seed": seed,
@@ -71,7 +71,7 @@ def ingest_data(
             sample = _look(scratch, sum(part.images.count for part in contents.training))
             if (sample == sample[:, :1, :1]).all():
                 raise DataError(f"{located.origin}: every picture is blank; expected something to see on them.")
-            turn, sentence = judge(sample, ink)
+            turn, sentence = judge(sample, polarity)
             notes += [sentence] if sentence else []
             for note in notes:
                 say(note)

@@ -9,13 +9,13 @@ from components.mnist.storage import gs
 from pipelines.platforms import retrying
 from pipelines.platforms.base import (
     ConflictError,
+    Existing,
     Job,
     Mark,
     MissingError,
     Platform,
     PlatformError,
     RunState,
-    Standing,
     State,
 )
 from pipelines.platforms.kubeflow import runs, schedules
@@ -91,16 +91,16 @@ class Kubeflow:
         """Refuse with SettingError what Kubeflow Pipelines can't do: another time zone than its own, its cron."""
         schedules.check(self._profile, schedule)
 
-    def list_schedules(self) -> list[Standing]:
+    def list_schedules(self) -> list[Existing]:
         """Every schedule in the namespace, of all experiments; all of them where there are no namespaces."""
         found = retrying.call(self._list_schedules)
-        return [schedules.read_standing(self._profile, each) for each in found]
+        return [schedules.read_existing(self._profile, each) for each in found]
 
-    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Standing:
+    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
         """Make a schedule, paused from the start where `schedule.paused` is true."""
         self.check_schedule(schedule)
         request = schedules.build(self._profile, schedule, job, mark, self._ensure_experiment())
-        return schedules.read_standing(self._profile, self._make_schedule(request, besides=""))
+        return schedules.read_existing(self._profile, self._make_schedule(request, besides=""))
 
     def pause_schedule(self, id: str) -> None:
         """Let it fire nothing until it is resumed."""
@@ -111,8 +111,8 @@ class Kubeflow:
     def resume_schedule(self, id: str) -> None:
         """Let it fire again; one that missed times meanwhile is replaced by a new one, which makes up for none."""
         recurring_run = self._read_schedule(id)
-        standing = schedules.read_standing(self._profile, recurring_run)
-        if standing.paused and not standing.ended and schedules.has_missed(self._profile, recurring_run):
+        existing = schedules.read_existing(self._profile, recurring_run)
+        if existing.paused and not existing.ended and schedules.has_missed(self._profile, recurring_run):
             self._make_schedule(schedules.build_again(recurring_run), besides=id)
             self.delete_schedule(id)
             return

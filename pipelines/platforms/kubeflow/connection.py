@@ -11,7 +11,7 @@ from kfp_server_api.exceptions import ApiException
 from urllib3.exceptions import HTTPError, SSLError
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import PassingError, PlatformError
+from pipelines.platforms.base import PlatformError, TransientError
 from pipelines.platforms.kubeflow import errors, network, sign_in
 from pipelines.platforms.kubeflow.errors import Answer
 from pipelines.platforms.kubeflow.secrets import hide
@@ -62,7 +62,7 @@ class Connection:
             explained = errors.explain(
                 error.answer, start, profile=self.profile, advice=self._access.advice, creates=creates
             )
-            if isinstance(explained, PassingError):
+            if isinstance(explained, TransientError):
                 time.sleep(error.answer.wait_seconds)
         # Neither what was sent nor the headers of the answer belong in a traceback.
         raise self._hide(explained) from None
@@ -127,8 +127,8 @@ class Connection:
     def _explain_silence(self, error: HTTPError, start: str, *, creates: bool) -> PlatformError:
         explained = network.explain_silence(error, start, creates=creates)
         # A host that was there before comes back with the network; one that never was is mistyped.
-        if self._was_reached and not isinstance(explained, PassingError):
-            return PassingError(str(explained), may_have_happened=explained.may_have_happened)
+        if self._was_reached and not isinstance(explained, TransientError):
+            return TransientError(str(explained), may_have_happened=explained.may_have_happened)
         return explained
 
     def _hide(self, error: PlatformError) -> PlatformError:

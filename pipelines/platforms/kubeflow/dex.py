@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import get_cookie_header
 
-from pipelines.platforms.base import PassingError, PlatformError, SignInError
+from pipelines.platforms.base import PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import network
 from pipelines.platforms.kubeflow.secrets import read_secret
 from pipelines.profiles import DexSignIn, KubeflowProfile
@@ -107,7 +107,7 @@ class DexSession:
         except requests.RequestException as error:
             raise self._explain(error) from None
         if page.status_code >= 500 or page.status_code == 429:
-            raise PassingError(
+            raise TransientError(
                 f"{self._start()}: {_show(urlsplit(page.url))} answered {page.status_code} {page.reason}. Try later."
             )
         return page

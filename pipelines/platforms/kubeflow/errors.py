@@ -11,9 +11,9 @@ from pipelines.platforms.base import (
     ConflictError,
     DeniedError,
     MissingError,
-    PassingError,
     PlatformError,
     SignInError,
+    TransientError,
 )
 from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn
 
@@ -117,7 +117,7 @@ def _explain_passing(answer: Answer, start: str, *, creates: bool) -> PlatformEr
             f"{start}: {answer} and asks for {answer.wait_seconds:.0f} seconds of patience. Repeat the command then.",
             may_have_happened=creates,
         )
-    return PassingError(f"{start}: {answer}. Try later.", may_have_happened=creates)
+    return TransientError(f"{start}: {answer}. Try later.", may_have_happened=creates)
 
 
 def _advise_host(profile: KubeflowProfile) -> str:

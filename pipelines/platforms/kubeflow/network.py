@@ -12,7 +12,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 
 from components.mnist.errors import SettingError
 from components.mnist.storage.causes import find_cause
-from pipelines.platforms.base import PassingError, PlatformError
+from pipelines.platforms.base import PlatformError, TransientError
 from pipelines.profiles import KubeflowProfile
 
 CONNECT_SECONDS = 10.0
@@ -76,8 +76,8 @@ def explain_silence(error: BaseException, start: str, *, creates: bool) -> Platf
     if isinstance(_find(error, ssl.SSLError), ssl.SSLError) and not creates:
         return PlatformError(f"{start}: no encrypted connection ({words}). Does host begin with https:// rightly?")
     if any(_find(error, kind) for kind in NOT_SENT):
-        return PassingError(f"{start}: no connection ({words}). Is it running, and does a port-forward still stand?")
-    return PassingError(f"{start}: {words}. Check the network.", may_have_happened=creates)
+        return TransientError(f"{start}: no connection ({words}). Is it running, and does a port-forward still stand?")
+    return TransientError(f"{start}: {words}. Check the network.", may_have_happened=creates)
 
 
 def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:

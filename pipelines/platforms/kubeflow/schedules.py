@@ -10,7 +10,7 @@ import kfp_server_api
 
 from components.mnist.errors import SettingError
 from pipelines import cron
-from pipelines.platforms.base import Job, Mark, Standing
+from pipelines.platforms.base import Existing, Job, Mark
 from pipelines.platforms.kubeflow import runs
 from pipelines.profiles import KubeflowProfile, Schedule
 
@@ -78,12 +78,12 @@ def build_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> kfp_server
     )
 
 
-def read_standing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> Standing:
+def read_existing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> Existing:
     """A recurring run, whoever made it, as a schedule."""
     trigger = recurring_run.trigger
     timing = trigger and (trigger.cron_schedule or trigger.periodic_schedule)
     end = timing.end_time if timing else None
-    return Standing(
+    return Existing(
         id=recurring_run.recurring_run_id,
         title=recurring_run.display_name or "",
         mark=read_mark(recurring_run),

@@ -7,7 +7,7 @@ import functools
 import re
 from typing import Any, Protocol
 
-from pipelines.platforms.base import PassingError, SignInError
+from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow.dex import DexSession
 from pipelines.platforms.kubeflow.secrets import hide, read_secret
 from pipelines.profiles import (
@@ -39,7 +39,7 @@ class Access(Protocol):
 
         Raises:
             SignInError: The credentials are missing, empty, wrong or expired.
-            PassingError: Who gives out sessions or tokens can't be reached.
+            TransientError: Who gives out sessions or tokens can't be reached.
         """
 
     def renew(self) -> bool:
@@ -130,7 +130,7 @@ class Iap:
         except DefaultCredentialsError as error:
             raise SignInError(self._explain_missing(error)) from None
         except TransportError as error:
-            raise PassingError(f"sign_in: Google cannot be reached ({_words(error)}). Check the network.") from None
+            raise TransientError(f"sign_in: Google cannot be reached ({_words(error)}). Check the network.") from None
         except (GoogleAuthError, ValueError) as error:
             raise SignInError(self._explain_refused(error)) from None
         return {"Authorization": f"Bearer {self._credentials.token}"}

@@ -14,13 +14,13 @@ from pipelines import cron
 from pipelines.platforms import retrying
 from pipelines.platforms.base import (
     ConflictError,
+    Existing,
     Job,
     Mark,
     MissingError,
     Platform,
     PlatformError,
     RunState,
-    Standing,
 )
 from pipelines.platforms.vertex import runs
 from pipelines.platforms.vertex.connection import Connection
@@ -31,7 +31,7 @@ from pipelines.platforms.vertex.requests import (
     build_request_again,
     build_schedule,
 )
-from pipelines.platforms.vertex.schedules import Schedules, read_standing
+from pipelines.platforms.vertex.schedules import Schedules, read_existing
 from pipelines.profiles import Schedule, VertexProfile
 
 
@@ -89,17 +89,17 @@ class Vertex:
         cron.read_zone(schedule.time_zone)
         cron.normalise(schedule.cron)
 
-    def list_schedules(self) -> list[Standing]:
+    def list_schedules(self) -> list[Existing]:
         """Every schedule in this project and region."""
-        return [read_standing(schedule) for schedule in self._schedules.read_all()]
+        return [read_existing(schedule) for schedule in self._schedules.read_all()]
 
-    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Standing:
+    def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
         """Make a schedule, paused where `schedule.paused` is true.
 
         Vertex AI makes schedules active and pauses them afterwards; one that could not be paused is removed again.
         """
         made = self._schedules.create(build_schedule(self._profile, schedule, job, mark), _new_token())
-        id = read_standing(made).id
+        id = read_existing(made).id
         if schedule.paused:
             try:
                 self._schedules.pause(id)
@@ -107,7 +107,7 @@ class Vertex:
                 self._undo(id, error)
                 raise
             made = self._schedules.read(id)
-        return read_standing(made)
+        return read_existing(made)
 
     def pause_schedule(self, id: str) -> None:
         """Let it fire nothing until it is resumed."""

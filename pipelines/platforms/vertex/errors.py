@@ -10,9 +10,9 @@ from pipelines.platforms.base import (
     ConflictError,
     DeniedError,
     MissingError,
-    PassingError,
     PlatformError,
     SignInError,
+    TransientError,
 )
 from pipelines.profiles import VertexProfile
 
@@ -72,7 +72,7 @@ def explain_sign_in(error: auth.GoogleAuthError, profile: VertexProfile, *, aske
             "file in GOOGLE_APPLICATION_CREDENTIALS."
         )
     if isinstance(error, (auth.TransportError, auth.TimeoutError)) or error.retryable:
-        return PassingError(f"{start}: Google's sign-in server cannot be reached ({words}). Check the network.")
+        return TransientError(f"{start}: Google's sign-in server cannot be reached ({words}). Check the network.")
     state = "have expired or were revoked" if EXPIRED.search(words) else "are not taken"
     return SignInError(f"{start}: the Google credentials {state} ({words}). Sign in again: {SIGN_IN}")
 
@@ -162,7 +162,7 @@ def _explain_conflict(error: exceptions.GoogleAPICallError, profile: VertexProfi
 
 
 def _explain_quota(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
-    return PassingError(
+    return TransientError(
         f"{start}: {_answer(error)}. Wait, or ask for more: "
         f"https://console.cloud.google.com/iam-admin/quotas?project={profile.project}"
     )
@@ -173,7 +173,7 @@ def _explain_refused(error: exceptions.GoogleAPICallError, profile: VertexProfil
 
 
 def _explain_late(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
-    return PassingError(f"{start}: no answer came in time. Check the network.", may_have_happened=True)
+    return TransientError(f"{start}: no answer came in time. Check the network.", may_have_happened=True)
 
 
 def _explain_unavailable(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
@@ -185,15 +185,15 @@ def _explain_unavailable(error: exceptions.GoogleAPICallError, profile: VertexPr
         )
     if any(sign in words for sign in NOT_SENT):
         region = f", and the region of [{profile.name}]" if is_unknown_host(error) else ""
-        return PassingError(f"{start}: no connection ({_one_line(words)}). Check the network{region}.")
-    return PassingError(
+        return TransientError(f"{start}: no connection ({_one_line(words)}). Check the network{region}.")
+    return TransientError(
         f"{start}: {_answer(error)}. Check the network, or try later: https://status.cloud.google.com",
         may_have_happened=True,
     )
 
 
 def _explain_broken(error: exceptions.GoogleAPICallError, profile: VertexProfile, start: str) -> PlatformError:
-    return PassingError(
+    return TransientError(
         f"{start}: {_answer(error)}. Try later: https://status.cloud.google.com", may_have_happened=True
     )
 

@@ -13,7 +13,7 @@ from google.cloud.aiplatform_v1.types import (
 from google.protobuf import json_format, struct_pb2
 
 from components.mnist.progress import say
-from pipelines.platforms.base import ConflictError, MissingError, PassingError, PlatformError
+from pipelines.platforms.base import ConflictError, MissingError, PlatformError, TransientError
 from pipelines.platforms.vertex.connection import Connection
 
 SCHEMA = "system.Experiment"
@@ -47,7 +47,9 @@ def _wait_for_context(connection: Connection, run_name: str) -> str:
         if name := job.job_detail.pipeline_run_context.name:
             return name
         if time.monotonic() > deadline:
-            raise PassingError(f"Vertex AI did not enter the run into its metadata within {CONTEXT_SECONDS:g} seconds.")
+            raise TransientError(
+                f"Vertex AI did not enter the run into its metadata within {CONTEXT_SECONDS:g} seconds."
+            )
         time.sleep(POLL_SECONDS)
 
 

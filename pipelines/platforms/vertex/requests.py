@@ -103,7 +103,7 @@ def _only_document(job: Job) -> Mapping[str, object]:
     if len(job.documents) != 1:
         raise SettingError(
             f"The compiled pipeline has {len(job.documents)} YAML documents; expected one, since Vertex AI takes no "
-            'platform settings of Kubeflow. Compile it for a profile with target = "vertex".'
+            'platform settings of Kubeflow. Compile it for a profile with platform = "vertex".'
         )
     return job.documents[0]
 

@@ -17,7 +17,7 @@ from google.cloud.aiplatform_v1.types import (
 from google.longrunning import operations_pb2
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import ConflictError, MissingError, PassingError, PlatformError, Standing
+from pipelines.platforms.base import ConflictError, Existing, MissingError, PlatformError, TransientError
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.requests import REQUEST_LABEL, read_mark
 
@@ -91,29 +91,29 @@ class Schedules:
         deadline = time.monotonic() + DELETE_SECONDS
         while not operation.done:
             if time.monotonic() > deadline:
-                raise PassingError(f"Vertex AI did not {asked} within {DELETE_SECONDS:g} seconds. Try again later.")
+                raise TransientError(f"Vertex AI did not {asked} within {DELETE_SECONDS:g} seconds. Try again later.")
             time.sleep(POLL_SECONDS)
             request = operations_pb2.GetOperationRequest(name=operation.name)
             operation = self._connection.ask(self._service.get_operation, request, asked=asked)
         if operation.error.code:
             raise PlatformError(f"Vertex AI could not {asked}: {operation.error.message}")
 
-    def _change(self, id: str, change: Callable[[], None], wanted: int) -> None:
+    def _change(self, id: str, change: Callable[[], None], desired: int) -> None:
         try:
             change()
         except ConflictError:
             # Refused because an earlier try, whose answer was lost, has done it; or because the schedule has ended.
-            if self.read(id).state != wanted:
+            if self.read(id).state != desired:
                 raise
 
     def _name(self, id: str) -> str:
         return f"{self._connection.parent}/schedules/{id}"
 
 
-def read_standing(schedule: Schedule) -> Standing:
+def read_existing(schedule: Schedule) -> Existing:
     """What a schedule says of itself."""
     time_zone, expression = _read_cron(schedule.cron)
-    return Standing(
+    return Existing(
         id=schedule.name.rpartition("/")[2],
         title=schedule.display_name,
         mark=read_mark(_labels(schedule)),

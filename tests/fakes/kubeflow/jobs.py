@@ -14,7 +14,7 @@ REFERENCES = {name: f"registry.example/team/{name}@{DIGEST}" for name in ("mnist
 
 def new_profile(server: KubeflowServer, **more: Any) -> KubeflowProfile:
     """A profile of a played server's namespace team-a."""
-    content = {"name": "cluster", "target": "kubeflow", "host": server.host, "namespace": "team-a", **more}
+    content = {"name": "cluster", "platform": "kubeflow", "host": server.host, "namespace": "team-a", **more}
     return KubeflowProfile(**content)
 
 
@@ -27,7 +27,7 @@ def new_job(*, with_platform: bool = False) -> Job:
     """
     profile = KubeflowProfile(
         name="cluster",
-        target="kubeflow",
+        platform="kubeflow",
         host="http://localhost",
         pull_secret="registry",
         node_selector={"pool": "gpu"},

@@ -1,7 +1,7 @@
 """Kubeflow Pipelines, played on this machine: its API v2beta1 over HTTP, its state, and faults at any call.
 
     with KubeflowServer(namespaces=("team-a",)) as server:
-        profile = KubeflowProfile(name="cluster", target="kubeflow", host=server.host, namespace="team-a")
+        profile = KubeflowProfile(name="cluster", platform="kubeflow", host=server.host, namespace="team-a")
         server.script(SUCCESS)
         server.fail("CreateRun", "lost")
 

@@ -123,9 +123,9 @@ class Schedules:
         if "end_time" in schedule and schedule.next_run_time > schedule.end_time:
             schedule.state = Schedule.State.COMPLETED
 
-    def _in_state(self, name: str, wanted: Schedule.State, verb: str) -> Schedule:
+    def _in_state(self, name: str, desired: Schedule.State, verb: str) -> Schedule:
         schedule = self.by_id[self._place.read_id(name, "schedules", self.by_id)]
-        if schedule.state != wanted:
+        if schedule.state != desired:
             words = f'The Schedule "{schedule.name}" is in state {schedule.state.name} and cannot be {verb}.'
             raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, words)
         return schedule

@@ -34,7 +34,7 @@ def judge(source: Path) -> bool:
         try:
             ingest_data(
                 source=str(source),
-                ink="auto",
+                polarity="auto",
                 validation_fraction=0.1,
                 test_fraction=0.2,
                 seed=0,

@@ -23,7 +23,7 @@ def write(
         classes=tuple("0123456789"),
         source="sample",
         origin="data/sample.npz",
-        settings={"ink": "auto", "seed": 0},
+        settings={"polarity": "auto", "seed": 0},
         notes=("a note",),
     )
 

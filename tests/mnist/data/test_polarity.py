@@ -34,14 +34,14 @@ def test_blank_pictures_do_not_vote(digits):
 
 
 @pytest.mark.parametrize(
-    ("dark", "ink", "turn", "words"),
+    ("dark", "polarity", "turn", "words"),
     [
         (0.0, "auto", False, ""),
         (
             1.0,
             "auto",
             True,
-            "Turned dark ink on a light ground round (100% of the pictures look so); ink=light keeps it.",
+            "Turned dark ink on a light ground round (100% of the pictures look so); polarity=light keeps it.",
         ),
         (
             0.5,
@@ -50,16 +50,16 @@ def test_blank_pictures_do_not_vote(digits):
             "Which way round the ink is cannot be told (50% of the pictures look dark): left as it is;",
         ),
         (0.0, "light", False, ""),
-        (1.0, "light", False, "Left the pictures as they are, as ink=light asks, although 100% look dark."),
-        (1.0, "dark", True, "Turned the pictures round, as ink=dark asks."),
+        (1.0, "light", False, "Left the pictures as they are, as polarity=light asks, although 100% look dark."),
+        (1.0, "dark", True, "Turned the pictures round, as polarity=dark asks."),
         (0.0, "dark", True, "although 100% of them look like light ink already."),
     ],
 )
-def test_the_decision_is_told_where_there_is_something_to_tell(digits, dark, ink, turn, words):
+def test_the_decision_is_told_where_there_is_something_to_tell(digits, dark, polarity, turn, words):
     images = digits["x_train"].copy()
     count = int(dark * len(images))
     images[:count] = 255 - images[:count]
-    turned, sentence = judge(images, ink)
+    turned, sentence = judge(images, polarity)
     assert turned is turn
     assert words in sentence
     assert bool(words) == bool(sentence)

@@ -16,7 +16,7 @@ from components.mnist.data.datasets import Dataset, read_dataset
 from components.mnist.data.step import ingest_data
 from components.mnist.errors import DataError, SettingError
 
-DEFAULTS = {"ink": "auto", "validation_fraction": 0.2, "test_fraction": 0.2, "seed": 7}
+DEFAULTS = {"polarity": "auto", "validation_fraction": 0.2, "test_fraction": 0.2, "seed": 7}
 SPLITS = ("training", "validation", "test")
 
 
@@ -224,16 +224,16 @@ def test_dark_ink_on_white_is_turned_round_and_said(digits, capsys):
     np.savez("data.npz", **{key: 255 - value if key[0] == "x" else value for key, value in digits.items()})
     data = ingest("data.npz")
     assert whole(data) == expected(digits)
-    sentence = "Turned dark ink on a light ground round (100% of the pictures look so); ink=light keeps it."
+    sentence = "Turned dark ink on a light ground round (100% of the pictures look so); polarity=light keeps it."
     assert data["test"].manifest.notes == (sentence,)
     assert sentence in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("ink", "turned"), [("auto", True), ("dark", True), ("light", False)])
-def test_ink_can_be_forced(digits, ink, turned):
+@pytest.mark.parametrize(("polarity", "turned"), [("auto", True), ("dark", True), ("light", False)])
+def test_the_polarity_can_be_given(digits, polarity, turned):
     images = {key: 255 - value if key[0] == "x" else value for key, value in digits.items()}
     np.savez("data.npz", **images)
-    assert whole(ingest("data.npz", ink=ink)) == expected(digits if turned else images)
+    assert whole(ingest("data.npz", polarity=polarity)) == expected(digits if turned else images)
 
 
 def test_images_of_another_size_are_brought_to_the_network_s(digits, capsys):

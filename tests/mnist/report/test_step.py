@@ -147,7 +147,7 @@ def test_the_command_repeats_the_run(page: str) -> None:
     assert (program, verb) == ("mnist", "run")
     assert dict(value.split("=", 1) for value in values) == {
         "source": "sample",
-        "ink": "auto",
+        "polarity": "auto",
         "validation_fraction": "0.2",
         "test_fraction": "0.2",
         "epochs": "3",

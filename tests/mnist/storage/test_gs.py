@@ -74,7 +74,7 @@ def test_class_folders_in_a_bucket_become_data_sets(bucket, tmp_path, digits):
         bucket.blob(f"set/{label}/{number}.png").upload_from_string(file.getvalue())
     manifests = ingest_data(
         source="gs://digits/set",
-        ink="auto",
+        polarity="auto",
         validation_fraction=0.2,
         test_fraction=0.2,
         seed=0,

@@ -35,7 +35,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
     [
         (["run", "epoch=3"], "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
-        (["run", "ink=blue"], "ink=blue: expected auto, light or dark."),
+        (["run", "polarity=blue"], "polarity=blue: expected auto, light or dark."),
         (["run", "--on", "mars"], "--on mars: no such place; expected local, docker, or a profile of mnist.toml"),
         (
             ["run", "source=sample", "--runs", "/proc/runs"],

@@ -13,13 +13,13 @@ from pipelines import container_images, cron
 from pipelines.commands import schedule as schedule_command
 from pipelines.commands import schedule_screen
 from pipelines.platforms import remote_runs
-from pipelines.platforms.base import Mark, Standing
+from pipelines.platforms.base import Existing, Mark
 from pipelines.profiles import AnyProfile
 from tests.fakes.memory_platform import MemoryPlatform, interrupt_after, refuse
 
 FILE = """
 [prod]
-target = "vertex"
+platform = "vertex"
 project = "my-project-1"
 region = "europe-west4"
 pipeline_root = "gs://bucket/root"
@@ -73,13 +73,13 @@ def pushed(_lock: Path) -> dict[str, str]:
     return {image: f"registry.example.com/{image}@sha256:{DIGEST}" for image in container_images.IMAGES}
 
 
-def stand(id: str, name: str, *, owner: str | None = "prod", paused: bool = False, ended: bool = False) -> Standing:
+def stand(id: str, name: str, *, owner: str | None = "prod", paused: bool = False, ended: bool = False) -> Existing:
     mark = Mark(owner, name, "0" * 32) if owner else None
-    return Standing(id, name, mark, "0 7 * * 1", "UTC", paused, ended, LONG_AGO)
+    return Existing(id, name, mark, "0 7 * * 1", "UTC", paused, ended, LONG_AGO)
 
 
-def put(platform: MemoryPlatform, *standing: Standing) -> None:
-    platform.standing.update({each.id: each for each in standing})
+def put(platform: MemoryPlatform, *existing: Existing) -> None:
+    platform.existing.update({each.id: each for each in existing})
 
 
 def test_a_plan_says_what_would_change_and_when_each_fires_next(schedule: Command, platform: MemoryPlatform) -> None:
@@ -133,11 +133,11 @@ def test_apply_makes_it_so_and_does_nothing_the_second_time(schedule: Command, p
         "images, profile or max_concurrency",
         "removed  hourly             0 7 * * 1 UTC (7): in no file",
     ]
-    assert sorted((each.title, each.paused) for each in platform.standing.values()) == [
+    assert sorted((each.title, each.paused) for each in platform.existing.values()) == [
         ("nightly", False),
         ("weekly-retraining", True),
     ]
-    [weekly] = [job for id, job in platform.jobs.items() if platform.standing[id].title == "weekly-retraining"]
+    [weekly] = [job for id, job in platform.jobs.items() if platform.existing[id].title == "weekly-retraining"]
     assert weekly.parameters["epochs"] == 10
     assert f"@sha256:{DIGEST}" in str(weekly.documents)
     log = list(platform.log)
@@ -165,7 +165,7 @@ def test_other_images_replace_every_schedule(
         "replaced nightly            30 2 * * * Europe/Berlin: changed: pipeline or images",
         "replaced weekly-retraining  0 6 * * 1 UTC: changed: pipeline or images",
     ]
-    assert len(platform.standing) == 2
+    assert len(platform.existing) == 2
 
 
 def test_what_failed_is_said_at_the_end_and_the_rest_is_done(schedule: Command, platform: MemoryPlatform) -> None:
@@ -186,12 +186,12 @@ def test_an_interrupted_apply_says_how_to_finish_it(schedule: Command, platform:
     assert code == 130
     assert complained.endswith("also of a schedule half replaced, is done by: mnist schedule apply --on prod --prune\n")
     assert complained.count("\n") == 1
-    assert len(platform.standing) == 3
+    assert len(platform.existing) == 3
     _, written, _ = schedule("apply", "--prune")
     assert written.splitlines()[-1] == (
         "removed  weekly-retraining  0 7 * * 1 UTC (6): replaced already, left over from an apply that was interrupted"
     )
-    assert len(platform.standing) == 2
+    assert len(platform.existing) == 2
 
 
 def test_nothing_is_changed_when_one_schedule_is_wrong(schedule: Command, platform: MemoryPlatform) -> None:
@@ -225,13 +225,13 @@ def test_a_list_says_that_there_is_none(schedule: Command) -> None:
 
 def test_a_schedule_is_paused_and_resumed_by_its_name(schedule: Command, platform: MemoryPlatform) -> None:
     schedule("apply")
-    [nightly] = [each.id for each in platform.standing.values() if each.title == "nightly"]
+    [nightly] = [each.id for each in platform.existing.values() if each.title == "nightly"]
     assert schedule("pause", "nightly") == (0, "paused   nightly\n", "")
-    assert platform.standing[nightly].paused
+    assert platform.existing[nightly].paused
     # The file leaves it open, so that apply leaves it alone.
     assert schedule("apply")[1].splitlines()[0].endswith("unchanged, paused")
     assert schedule("resume", nightly) == (0, "resumed  nightly\n", "")
-    assert not platform.standing[nightly].paused
+    assert not platform.existing[nightly].paused
 
 
 def test_a_pause_that_the_next_apply_would_end_says_so(schedule: Command, platform: MemoryPlatform) -> None:
@@ -272,7 +272,7 @@ def test_a_deleted_schedule_that_is_in_the_file_comes_back_and_that_is_said(
         "It is still in mnist.toml: the next apply makes it again.",
     ]
     assert schedule("delete", "old")[1].splitlines() == ["removed  old"]
-    assert platform.standing == {}
+    assert platform.existing == {}
     code, written, _ = schedule("delete", "weekly-retraining")
     assert code == 0
     assert written.startswith("weekly-retraining: none stands on the platform, nothing to remove.")
@@ -291,7 +291,7 @@ def test_one_that_stands_twice_is_paused_and_deleted_whole_but_not_resumed(
             "apply --on prod"
         )
     assert schedule("delete", "weekly-retraining")[0] == 0
-    assert platform.standing == {}
+    assert platform.existing == {}
 
 
 def test_an_ended_schedule_is_not_resumed_and_need_not_be_paused(schedule: Command, platform: MemoryPlatform) -> None:
@@ -320,7 +320,7 @@ def test_schedules_of_others_are_refused(schedule: Command, platform: MemoryPlat
         assert message in complained
     assert platform.log == []
     assert platform.runs == {}
-    assert list(platform.standing.values()) == others
+    assert list(platform.existing.values()) == others
 
 
 def test_an_unknown_profile_is_refused_before_anything_is_asked(

@@ -324,7 +324,7 @@ def test_a_machine_without_a_gpu_is_fine(tmp_path: Path, monkeypatch: pytest.Mon
 def test_every_profile_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mnist.toml"
     file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\ntarget = "mars"\n')
-    with pytest.raises(SettingError, match=r"\[two\] has target is 'mars'"):
+    with pytest.raises(SettingError, match=r"\[two\] has platform is 'mars'"):
         machine.check_profiles(file)
     file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n')
     assert "has one;" in machine.check_profiles(file).text

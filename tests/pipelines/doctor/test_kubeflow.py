@@ -26,7 +26,7 @@ from tests.fakes.storage_server import StorageServer
 
 
 def profile(host: str, **keys: Any) -> KubeflowProfile:
-    return KubeflowProfile.model_validate({"name": "cluster", "target": "kubeflow", "host": host, **keys})
+    return KubeflowProfile.model_validate({"name": "cluster", "platform": "kubeflow", "host": host, **keys})
 
 
 def look(host: str, **keys: Any) -> dict[str, Finding]:

@@ -43,7 +43,7 @@ def lock(checkout: Path, server: Registry) -> Path:  # noqa: F811
 
 def profile(**words: object) -> KubeflowProfile:
     return KubeflowProfile.model_validate(
-        {"name": "cluster", "target": "kubeflow", "host": "http://127.0.0.1:9", **words}
+        {"name": "cluster", "platform": "kubeflow", "host": "http://127.0.0.1:9", **words}
     )
 
 

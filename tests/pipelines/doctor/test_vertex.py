@@ -61,7 +61,7 @@ def look(google: GoogleServer, vertex_server: VertexServer) -> Look:
         profile = VertexProfile.model_validate(
             {
                 "name": "vertex",
-                "target": "vertex",
+                "platform": "vertex",
                 "project": "my-project",
                 "region": "europe-west4",
                 "pipeline_root": "gs://artifacts/mnist",

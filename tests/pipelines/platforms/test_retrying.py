@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import DeniedError, PassingError, PlatformError
+from pipelines.platforms.base import DeniedError, PlatformError, TransientError
 
 
 @pytest.fixture(autouse=True)
@@ -42,12 +42,12 @@ class Shop:
         return self.made[0] if self.made else None
 
 
-def lost() -> PassingError:
-    return PassingError("the answer was lost.", may_have_happened=True)
+def lost() -> TransientError:
+    return TransientError("the answer was lost.", may_have_happened=True)
 
 
 def test_passing_troubles_pass() -> None:
-    answers = iter([PassingError("busy."), PassingError("busy."), None])
+    answers = iter([TransientError("busy."), TransientError("busy."), None])
 
     def read() -> str:
         if error := next(answers):
@@ -59,9 +59,9 @@ def test_passing_troubles_pass() -> None:
 
 def test_troubles_that_stay_are_told_in_their_own_words() -> None:
     def read() -> None:
-        raise PassingError("busy for ever.")
+        raise TransientError("busy for ever.")
 
-    with pytest.raises(PassingError, match=r"busy for ever\."):
+    with pytest.raises(TransientError, match=r"busy for ever\."):
         retrying.call(read)
 
 
@@ -81,7 +81,7 @@ def test_what_another_try_cannot_change_is_not_tried_again() -> None:
     "shop",
     [
         Shop(),
-        Shop((PassingError("refused."), False)),
+        Shop((TransientError("refused."), False)),
         Shop((lost(), True)),
         Shop((lost(), False)),
         Shop((lost(), False), (lost(), True)),

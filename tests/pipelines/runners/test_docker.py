@@ -26,7 +26,7 @@ from rich.console import Console
 from components import STEPS_IMAGE, TRAINER_IMAGE
 from pipelines import container_images
 from pipelines.display import Display
-from pipelines.run_folder import Run, StepError
+from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners import docker as place
 from pipelines.runners.engine import LABEL, Engine, open_engine
 from pipelines.runners.engine_connection import EngineError
@@ -250,8 +250,8 @@ def nothing_left_behind(engine: Engine) -> Iterator[None]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", title="")
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "runs", title="")
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def with_image(component: base_component.BaseComponent, image: str) -> base_comp
     return pipeline
 
 
-def test_a_run_looks_like_a_local_one(run: Run, display: Display, tmp_path: Path) -> None:
+def test_a_run_looks_like_a_local_one(run: RunFolder, display: Display, tmp_path: Path) -> None:
     text = "/opt/python3 $HOME `ls` \"quoted\" 'twice' 数字"
     place.run(speaking, {"text": text}, run=run, display=display)
     assert (run.steps / "speak" / "said").read_text() == text
@@ -298,7 +298,7 @@ def test_a_run_looks_like_a_local_one(run: Run, display: Display, tmp_path: Path
     assert sorted(path.name for path in run.folder.iterdir()) == ["logs", "run.json", "steps"]
 
 
-def test_lines_arrive_while_the_step_runs(run: Run, tmp_path: Path) -> None:
+def test_lines_arrive_while_the_step_runs(run: RunFolder, tmp_path: Path) -> None:
     class Watch(Display):
         def show_line(self, line: str) -> None:
             heard[line.split(":")[0]] = time.monotonic()
@@ -308,7 +308,7 @@ def test_lines_arrive_while_the_step_runs(run: Run, tmp_path: Path) -> None:
     assert heard["half a line, and its other half"] - heard["@say heard"] > 0.8
 
 
-def test_a_container_may_do_what_its_step_needs_and_no_more(run: Run, display: Display) -> None:
+def test_a_container_may_do_what_its_step_needs_and_no_more(run: RunFolder, display: Display) -> None:
     place.run(looking, {}, run=run, display=display)
     facts = run.read_json("look-around", "seen", "") or {}
     assert facts == {
@@ -323,7 +323,7 @@ def test_a_container_may_do_what_its_step_needs_and_no_more(run: Run, display: D
     }
 
 
-def test_what_a_step_takes_cannot_be_changed(run: Run, display: Display) -> None:
+def test_what_a_step_takes_cannot_be_changed(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError, match="Read-only file system"):
         place.run(spoiling, {}, run=run, display=display)
     assert (run.steps / "spoil" / "taken").read_text() == "good"
@@ -332,7 +332,7 @@ def test_what_a_step_takes_cannot_be_changed(run: Run, display: Display) -> None
 
 @pytest.mark.parametrize("given", ["words.txt", "../here/words.txt", "{here}/words.txt"])
 def test_a_source_on_this_machine_is_read_under_the_name_that_was_given(
-    run: Run, display: Display, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+    run: RunFolder, display: Display, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     here = tmp_path / "here"
     here.mkdir()
@@ -343,7 +343,7 @@ def test_a_source_on_this_machine_is_read_under_the_name_that_was_given(
     assert f'"source": "{given.format(here=here)}"' in (run.logs / "ingest.log").read_text()
 
 
-def test_a_remote_source_is_downloaded(engine: Engine, run: Run, display: Display) -> None:
+def test_a_remote_source_is_downloaded(engine: Engine, run: RunFolder, display: Display) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -366,10 +366,10 @@ def test_files_belong_to_whoever_ran_it() -> None:
     # The first run loads what Python loads late; then it becomes somebody who may not read where Python lies.
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
-        "from pipelines.display import Display\nfrom pipelines.run_folder import Run\n"
+        "from pipelines.display import Display\nfrom pipelines.run_folder import RunFolder\n"
         "from pipelines.runners import docker\nfrom tests.pipelines.runners.test_docker import speaking\n"
         "def once(folder):\n"
-        "    docker.run(speaking, {'text': 'mine'}, run=Run(Path(folder), title=''), "
+        "    docker.run(speaking, {'text': 'mine'}, run=RunFolder(Path(folder), title=''), "
         "display=Display(Console(), verbose=False))\n"
         "once(sys.argv[1] + '/first')\n"
         "group = os.stat('/var/run/docker.sock').st_gid if os.path.exists('/var/run/docker.sock') else 0\n"
@@ -399,7 +399,7 @@ def test_files_belong_to_whoever_ran_it() -> None:
     assert owners == {(SOMEBODY, SOMEBODY) if os.getuid() == 0 else (os.getuid(), os.getgid())}
 
 
-def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: Run, display: Display) -> None:
+def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError) as failure:
         place.run(refusing, {}, run=run, display=display)
     assert failure.value.step == "refuse"
@@ -409,7 +409,7 @@ def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: Run, d
 
 
 def test_a_step_killed_for_memory_says_so_with_its_limit(
-    run: Run, display: Display, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MNIST_MEMORY", "96m")
     with pytest.raises(
@@ -419,7 +419,7 @@ def test_a_step_killed_for_memory_says_so_with_its_limit(
         place.run(devouring, {}, run=run, display=display)
 
 
-def test_a_full_tmp_is_an_error_of_one_line(run: Run, display: Display) -> None:
+def test_a_full_tmp_is_an_error_of_one_line(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError, match="No space left on device"):
         place.run(filling, {"folder": "/tmp"}, run=run, display=display)
 
@@ -427,12 +427,12 @@ def test_a_full_tmp_is_an_error_of_one_line(run: Run, display: Display) -> None:
 @pytest.mark.parametrize(
     ("code", "message"), [(3, "exit code 3"), (0, r"did not write executor_output\.json, said\.$"), (137, "killed")]
 )
-def test_a_step_that_ends_at_once_is_no_success(run: Run, display: Display, code: int, message: str) -> None:
+def test_a_step_that_ends_at_once_is_no_success(run: RunFolder, display: Display, code: int, message: str) -> None:
     with pytest.raises(StepError, match=message):
         place.run(leaving, {"code": code}, run=run, display=display)
 
 
-def test_a_step_that_forgets_an_output_is_no_success(run: Run, display: Display) -> None:
+def test_a_step_that_forgets_an_output_is_no_success(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError, match=r"forget: ended without an error, but did not write said\."):
         place.run(forgetting, {}, run=run, display=display)
 
@@ -455,14 +455,14 @@ def meanwhile(engine: Engine, act: Callable[[str], None]) -> threading.Thread:
     return thread
 
 
-def test_a_step_killed_from_outside_is_no_success(engine: Engine, run: Run, display: Display) -> None:
+def test_a_step_killed_from_outside_is_no_success(engine: Engine, run: RunFolder, display: Display) -> None:
     thread = meanwhile(engine, lambda identity: engine.client.api.kill(identity))
     with pytest.raises(StepError, match="wait: killed from outside"):
         place.run(waiting, {}, run=run, display=display)
     thread.join()
 
 
-def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: Run, display: Display) -> None:
+def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: RunFolder, display: Display) -> None:
     thread = meanwhile(engine, lambda identity: engine.client.api.remove_container(identity, force=True))
     with pytest.raises((EngineError, StepError), match=r"removed by somebody|killed from outside"):
         place.run(waiting, {}, run=run, display=display)
@@ -473,12 +473,12 @@ def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: Ru
 def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, number: signal.Signals) -> None:
     program = (
         "import signal, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
-        "from pipelines.display import Display\nfrom pipelines.run_folder import Run\n"
+        "from pipelines.display import Display\nfrom pipelines.run_folder import RunFolder\n"
         "from pipelines.runners import docker\n"
         "from tests.pipelines.runners.test_docker import waiting\n"
         "for number in (signal.SIGTERM, signal.SIGHUP):\n    signal.signal(number, signal.default_int_handler)\n"
         "shown = Display(Console(file=sys.stdout), verbose=True)\n"
-        "docker.run(waiting, {}, run=Run(Path(sys.argv[1]), title=''), display=shown)\n"
+        "docker.run(waiting, {}, run=RunFolder(Path(sys.argv[1]), title=''), display=shown)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-u", "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -494,7 +494,7 @@ def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, 
     assert list(tmp_path.glob("*/scratch-*")) == []
 
 
-def test_a_missing_image_names_the_command_that_builds_it(run: Run, display: Display) -> None:
+def test_a_missing_image_names_the_command_that_builds_it(run: RunFolder, display: Display) -> None:
     with pytest.raises(EngineError, match=r"mnist-none:1: no such image, and none is ever pulled\. Build it: make"):
         place.run(with_image(refuse, "mnist-none:1"), {}, run=run, display=display)
     with pytest.raises(EngineError, match=r"There are images of other states of the code: .*Build it: make images"):
@@ -502,14 +502,16 @@ def test_a_missing_image_names_the_command_that_builds_it(run: Run, display: Dis
     assert list(run.logs.iterdir()) == []
 
 
-def test_an_image_of_another_commit_is_refused(run: Run, display: Display, derive: Callable[[str, str], str]) -> None:
+def test_an_image_of_another_commit_is_refused(
+    run: RunFolder, display: Display, derive: Callable[[str, str], str]
+) -> None:
     image = derive(f"{STEPS_IMAGE}:other", f"LABEL {place.REVISION}={'0' * 40}")
     with pytest.raises(EngineError, match=r"built from commit 000000000000, but this code is [0-9a-f]{12}\. Build it"):
         place.run(with_image(refuse, image), {}, run=run, display=display)
 
 
 def test_an_entry_point_does_not_swallow_the_step(
-    run: Run, display: Display, derive: Callable[[str, str], str]
+    run: RunFolder, display: Display, derive: Callable[[str, str], str]
 ) -> None:
     image = derive("mnist-test-entrypoint:1", 'ENTRYPOINT ["true"]')
     with pytest.raises(StepError, match=r"digits\.npz: empty file"):
@@ -517,7 +519,7 @@ def test_an_entry_point_does_not_swallow_the_step(
 
 
 def test_an_image_without_python_says_what_is_missing(
-    run: Run, display: Display, derive: Callable[[str, str], str]
+    run: RunFolder, display: Display, derive: Callable[[str, str], str]
 ) -> None:
     image = derive("mnist-test-nothing:1", "ENV PATH=/nowhere")
     with pytest.raises((EngineError, StepError), match="not found"):
@@ -525,7 +527,7 @@ def test_an_image_without_python_says_what_is_missing(
 
 
 def test_a_gpu_that_is_required_and_not_there_is_refused_before_the_run(
-    engine: Engine, run: Run, display: Display
+    engine: Engine, run: RunFolder, display: Display
 ) -> None:
     if not engine.try_gpu(IMAGE):
         pytest.skip("this engine has a GPU")

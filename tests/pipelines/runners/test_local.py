@@ -13,7 +13,7 @@ from rich.console import Console
 
 from components.mnist.errors import ERROR_FILE
 from pipelines.display import Display
-from pipelines.run_folder import Run, StepError
+from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners import local
 
 
@@ -122,8 +122,8 @@ def waiting(mark: str) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return Run(tmp_path / "runs", title="")
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "runs", title="")
 
 
 def show(file: Path, *, verbose: bool = False) -> Display:
@@ -131,7 +131,7 @@ def show(file: Path, *, verbose: bool = False) -> Display:
     return Display(Console(file=file.open("w"), width=200), verbose=verbose)
 
 
-def test_a_run_keeps_artifacts_logs_and_times_apart(run: Run, tmp_path: Path) -> None:
+def test_a_run_keeps_artifacts_logs_and_times_apart(run: RunFolder, tmp_path: Path) -> None:
     local.run(speaking, {"text": "hello"}, run=run, display=show(tmp_path / "shown"))
     assert (run.steps / "speak" / "said").read_text() == "hello"
     assert "a library's chatter" in (run.logs / "speak.log").read_text()
@@ -140,7 +140,9 @@ def test_a_run_keeps_artifacts_logs_and_times_apart(run: Run, tmp_path: Path) ->
     assert json.loads((run.folder / "run.json").read_text())["seconds"].keys() == {"speak"}
 
 
-def test_sentences_are_shown_and_chatter_is_not(run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sentences_are_shown_and_chatter_is_not(
+    run: RunFolder, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     local.run(speaking, {"text": "hello"}, run=run, display=show(tmp_path / "shown"))
     shown = (tmp_path / "shown").read_text()
     assert "speak\n  heard: hello\n" in shown
@@ -149,18 +151,18 @@ def test_sentences_are_shown_and_chatter_is_not(run: Run, tmp_path: Path, capfd:
     assert capfd.readouterr() == ("", "")
 
 
-def test_verbose_shows_everything(run: Run, tmp_path: Path) -> None:
+def test_verbose_shows_everything(run: RunFolder, tmp_path: Path) -> None:
     local.run(speaking, {"text": "hello"}, run=run, display=show(tmp_path / "shown", verbose=True))
     assert "a library's chatter" in (tmp_path / "shown").read_text()
 
 
 @pytest.mark.parametrize("text", ["/opt/python3/data", "-c python3 $HOME `ls` \"quoted\" 'twice'", "ümläut 数字"])
-def test_an_argument_arrives_as_it_was_given(run: Run, tmp_path: Path, text: str) -> None:
+def test_an_argument_arrives_as_it_was_given(run: RunFolder, tmp_path: Path, text: str) -> None:
     local.run(speaking, {"text": text}, run=run, display=show(tmp_path / "shown"))
     assert (run.steps / "speak" / "said").read_text() == text
 
 
-def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError) as failure:
         local.run(refusing, {}, run=run, display=show(tmp_path / "shown"))
     assert failure.value.step == "refuse"
@@ -172,28 +174,28 @@ def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: Run, t
     assert (run.steps / "speak" / "said").is_file()
 
 
-def test_a_killed_step_is_no_success(run: Run, tmp_path: Path) -> None:
+def test_a_killed_step_is_no_success(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="killed from outside, most often because memory ran out"):
         local.run(vanishing, {}, run=run, display=show(tmp_path / "shown"))
 
 
-def test_a_step_that_ends_outside_the_library_is_no_success(run: Run, tmp_path: Path) -> None:
+def test_a_step_that_ends_outside_the_library_is_no_success(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="ended with exit code 3; the last it printed: bye"):
         local.run(leaving, {}, run=run, display=show(tmp_path / "shown"))
 
 
-def test_a_step_that_forgets_an_output_is_no_success(run: Run, tmp_path: Path) -> None:
+def test_a_step_that_forgets_an_output_is_no_success(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"forget: ended without an error, but did not write said\."):
         local.run(forgetting, {}, run=run, display=show(tmp_path / "shown"))
 
 
-def test_a_step_that_slips_away_is_no_success(run: Run, tmp_path: Path) -> None:
+def test_a_step_that_slips_away_is_no_success(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"did not write executor_output\.json, said\."):
         local.run(slipping_away, {}, run=run, display=show(tmp_path / "shown"))
 
 
 def test_an_error_of_an_outer_run_is_not_taken_for_ours(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(ERROR_FILE, str(tmp_path / "outer.json"))
     with pytest.raises(StepError, match=r"digits\.npz"):
@@ -213,11 +215,11 @@ def is_running(process: int) -> bool:
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
     program = (
         "import signal, sys\nfrom pathlib import Path\nfrom rich.console import Console\n"
-        "from pipelines.display import Display\nfrom pipelines.run_folder import Run\n"
+        "from pipelines.display import Display\nfrom pipelines.run_folder import RunFolder\n"
         "from pipelines.runners import local\n"
         "from tests.pipelines.runners.test_local import waiting\n"
         "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
-        "local.run(waiting, {'mark': sys.argv[1]}, run=Run(Path(sys.argv[2]), title=''), "
+        "local.run(waiting, {'mark': sys.argv[1]}, run=RunFolder(Path(sys.argv[2]), title=''), "
         "display=Display(Console(), verbose=False))\n"
     )
     mark = tmp_path / "mark"

@@ -116,10 +116,10 @@ def compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
     build, compile_documents = compilation.build_pipeline, compilation.compile_documents
 
     def build_once(profile: AnyProfile) -> Any:
-        if profile.target not in COMPILED:
+        if profile.platform not in COMPILED:
             pipeline = build(profile)
-            COMPILED[profile.target] = pipeline, compile_documents(pipeline)
-        return COMPILED[profile.target][0]
+            COMPILED[profile.platform] = pipeline, compile_documents(pipeline)
+        return COMPILED[profile.platform][0]
 
     def compiled(pipeline: Any) -> Any:
         return next(documents for other, documents in COMPILED.values() if other is pipeline)
@@ -291,8 +291,8 @@ def test_whatever_goes_wrong_at_a_call_the_end_is_right(schedule: Command, platf
     schedule.write(ONE)
     assert schedule("apply")[0] == 0
     kinds = PASSING + LASTING + (LOST if call != "list" else ())
-    for kind, wanted in zip(kinds, itertools.cycle([OTHER, ONE]), strict=False):
-        schedule.write(wanted)
+    for kind, desired in zip(kinds, itertools.cycle([OTHER, ONE]), strict=False):
+        schedule.write(desired)
         platform.fail(call, kind)
         code, _, complained = schedule("apply", "--prune")
         has_lasted = kind in LASTING and not (call == "delete" and kind == "missing")
@@ -301,10 +301,10 @@ def test_whatever_goes_wrong_at_a_call_the_end_is_right(schedule: Command, platf
         if has_lasted or kind == "missing":
             assert schedule("apply", "--prune")[0] == 0, kind
         settled = platform.own()
-        assert sorted(each.name for each in settled) == sorted(re.findall(r'name = "(\w+)"', wanted)), kind
-        assert {each.name for each in settled if each.paused} == {"left" if wanted == ONE else "right"}, kind
+        assert sorted(each.name for each in settled) == sorted(re.findall(r'name = "(\w+)"', desired)), kind
+        assert {each.name for each in settled if each.paused} == {"left" if desired == ONE else "right"}, kind
         times = next(each.times for each in settled if each.name == "nightly")
-        assert ("30 2" if wanted == ONE else "45 2") in times, kind
+        assert ("30 2" if desired == ONE else "45 2") in times, kind
     assert schedule("apply", "--prune")[1][-1] == "Nothing to change."
     assert platform.own() == settled
 

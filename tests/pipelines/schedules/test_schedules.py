@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
-from pipelines.platforms.base import Job, Mark, Standing
+from pipelines.platforms.base import Existing, Job, Mark
 from pipelines.profiles import (
     AnyProfile,
     KubeflowProfile,
@@ -23,7 +23,7 @@ from pipelines.profiles import (
 from pipelines.schedules import apply as schedules
 from pipelines.schedules import plan as schedule_changes
 from pipelines.schedules.fingerprints import PARTS, find_changes, fingerprint
-from pipelines.schedules.plan import Change, Kind, Wanted
+from pipelines.schedules.plan import Change, Desired, Kind
 from tests.fakes.memory_platform import FAULTS, MemoryPlatform, interrupt_after, interrupt_within, lose_answer, refuse
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ ENGINE = "3f" * 32
 
 
 def profile(*listed: Schedule, **keys: Any) -> VertexProfile:
-    defaults = {"name": "prod", "target": "vertex", "project": "project-1", "region": "europe-west4"}
+    defaults = {"name": "prod", "platform": "vertex", "project": "project-1", "region": "europe-west4"}
     return VertexProfile(**{**defaults, "pipeline_root": "gs://bucket/root", "schedules": listed, **keys})
 
 
@@ -51,55 +51,55 @@ def check(given: Schedule) -> None:
         raise SettingError("time_zone Asia/Tokyo: the cluster has UTC only.")
 
 
-def prepare(*listed: Schedule) -> list[Wanted]:
+def prepare(*listed: Schedule) -> list[Desired]:
     return schedules.prepare(profile(*listed), build=build, check=check, now=NOW)
 
 
 def stand(
-    wanted: Wanted | str, id: str = "1", *, days: int = 1, owner: str | None = "prod", **changes: Any
-) -> Standing:
+    desired: Desired | str, id: str = "1", *, days: int = 1, owner: str | None = "prod", **changes: Any
+) -> Existing:
     """What stands on the platform: of this content, or of another if only a name is given."""
-    name, content = (wanted, "0" * 32) if isinstance(wanted, str) else (wanted.schedule.name, wanted.content)
+    name, content = (desired, "0" * 32) if isinstance(desired, str) else (desired.schedule.name, desired.content)
     content = changes.pop("content", content)
     mark = Mark(owner, name, content) if owner else None
-    usual = Standing(id, name, mark, "0 2 * * *", "UTC", False, False, NOW - timedelta(days=days))
+    usual = Existing(id, name, mark, "0 2 * * *", "UTC", False, False, NOW - timedelta(days=days))
     return replace(usual, **changes)
 
 
-def plan(wanted: list[Wanted], *standing: Standing, prune: bool = False) -> list[Change]:
-    return schedule_changes.plan("prod", wanted, standing, prune=prune)
+def plan(desired: list[Desired], *existing: Existing, prune: bool = False) -> list[Change]:
+    return schedule_changes.plan("prod", desired, existing, prune=prune)
 
 
-def on_platform(*standing: Standing) -> MemoryPlatform:
-    return MemoryPlatform({each.id: each for each in standing})
+def on_platform(*existing: Existing) -> MemoryPlatform:
+    return MemoryPlatform({each.id: each for each in existing})
 
 
-def apply(platform: MemoryPlatform, wanted: list[Wanted], *, prune: bool = False) -> list[str]:
+def apply(platform: MemoryPlatform, desired: list[Desired], *, prune: bool = False) -> list[str]:
     """Plan and apply; returns what failed."""
-    changes = plan(wanted, *platform.list_schedules(), prune=prune)
+    changes = plan(desired, *platform.list_schedules(), prune=prune)
     failures = schedules.apply(platform, changes, profile="prod", show=lambda change: None)
     return [f"{change.name}: {error}" for change, error in failures]
 
 
 def state(platform: MemoryPlatform) -> list[tuple[Mark | None, bool, bool]]:
-    return sorted(((each.mark, each.paused, each.ended) for each in platform.standing.values()), key=repr)
+    return sorted(((each.mark, each.paused, each.ended) for each in platform.existing.values()), key=repr)
 
 
 def test_a_schedule_that_is_not_there_is_created() -> None:
-    [wanted] = prepare(schedule())
-    [change] = plan([wanted])
+    [desired] = prepare(schedule())
+    [change] = plan([desired])
     assert (change.kind, change.reason, change.paused) == (Kind.CREATE, "new", False)
     platform = on_platform()
-    assert apply(platform, [wanted]) == []
-    [made] = platform.standing.values()
-    assert made.mark == Mark("prod", "nightly", wanted.content)
-    assert platform.jobs[made.id] == wanted.job
+    assert apply(platform, [desired]) == []
+    [made] = platform.existing.values()
+    assert made.mark == Mark("prod", "nightly", desired.content)
+    assert platform.jobs[made.id] == desired.job
 
 
 def test_what_is_written_otherwise_but_means_the_same_is_left_alone() -> None:
-    [wanted] = prepare(schedule(cron="0 2 * * 1-5", start=datetime(2026, 11, 1, 1, 0), time_zone="Europe/Berlin"))
+    [desired] = prepare(schedule(cron="0 2 * * 1-5", start=datetime(2026, 11, 1, 1, 0), time_zone="Europe/Berlin"))
     same = schedule(cron="0 2 * *  MON-FRI", start=datetime(2026, 11, 1, 0, 0, tzinfo=UTC), time_zone="Europe/Berlin")
-    [change] = plan(prepare(same), stand(wanted))
+    [change] = plan(prepare(same), stand(desired))
     assert (change.kind, change.reason) == (Kind.KEEP, "unchanged")
 
 
@@ -118,13 +118,13 @@ def test_what_is_written_otherwise_but_means_the_same_is_left_alone() -> None:
 def test_a_changed_schedule_is_replaced_and_the_plan_says_what_changed(
     then: dict[str, Any], now: dict[str, Any], reason: str
 ) -> None:
-    [old], [wanted] = prepare(schedule(**then)), prepare(schedule(**now))
-    [change] = plan([wanted], stand(old, cron=old.schedule.cron))
+    [old], [desired] = prepare(schedule(**then)), prepare(schedule(**now))
+    [change] = plan([desired], stand(old, cron=old.schedule.cron))
     assert (change.kind, change.reason) == (Kind.REPLACE, reason)
     platform = on_platform(stand(old))
-    assert apply(platform, [wanted]) == []
+    assert apply(platform, [desired]) == []
     assert platform.log == [("create", "nightly"), ("delete", "nightly")]
-    assert [each.mark for each in platform.standing.values()] == [Mark("prod", "nightly", wanted.content)]
+    assert [each.mark for each in platform.existing.values()] == [Mark("prod", "nightly", desired.content)]
 
 
 @pytest.mark.parametrize(
@@ -132,21 +132,21 @@ def test_a_changed_schedule_is_replaced_and_the_plan_says_what_changed(
     [("Etc/UTC", "changed: start or end"), ("Mars/Olympus", "changed: time_zone Mars/Olympus -> UTC")],
 )
 def test_another_name_for_the_same_time_zone_is_not_called_a_change(stands_in: str, reason: str) -> None:
-    [old], [wanted] = prepare(schedule()), prepare(schedule(end=datetime(2027, 12, 1)))
-    [change] = plan([wanted], stand(old, time_zone=stands_in))
+    [old], [desired] = prepare(schedule()), prepare(schedule(end=datetime(2027, 12, 1)))
+    [change] = plan([desired], stand(old, time_zone=stands_in))
     assert change.reason == reason
 
 
 def test_another_pipeline_or_profile_replaces_every_schedule() -> None:
-    [wanted] = prepare(schedule())
-    other_image = Job(({"pipelineInfo": {"name": "mnist-training"}, "image": "5a" * 32},), wanted.job.parameters)
-    content = fingerprint(wanted.schedule, other_image, profile())
-    [change] = plan([wanted], stand(wanted, content=content))
+    [desired] = prepare(schedule())
+    other_image = Job(({"pipelineInfo": {"name": "mnist-training"}, "image": "5a" * 32},), desired.job.parameters)
+    content = fingerprint(desired.schedule, other_image, profile())
+    [change] = plan([desired], stand(desired, content=content))
     assert (change.kind, change.reason) == (Kind.REPLACE, "changed: pipeline or images")
-    content = fingerprint(wanted.schedule, wanted.job, profile(service_account="other@project-1.example.com"))
-    [change] = plan([wanted], stand(wanted, content=content))
+    content = fingerprint(desired.schedule, desired.job, profile(service_account="other@project-1.example.com"))
+    [change] = plan([desired], stand(desired, content=content))
     assert (change.kind, change.reason) == (Kind.REPLACE, "changed: profile or max_concurrency")
-    [change] = plan([wanted], stand(wanted, content="abc"))
+    [change] = plan([desired], stand(desired, content="abc"))
     assert change.reason == "changed: start or end, parameters, pipeline or images, profile or max_concurrency"
 
 
@@ -164,13 +164,13 @@ def test_another_pipeline_or_profile_replaces_every_schedule() -> None:
 def test_paused_is_enforced_where_the_file_says_it_and_left_alone_elsewhere(
     in_file: bool | None, stands_paused: bool, kind: Kind, paused: bool
 ) -> None:
-    [wanted] = prepare(schedule(paused=in_file))
-    [change] = plan([wanted], stand(wanted, paused=stands_paused))
+    [desired] = prepare(schedule(paused=in_file))
+    [change] = plan([desired], stand(desired, paused=stands_paused))
     assert (change.kind, change.paused) == (kind, paused)
-    platform = on_platform(stand(wanted, paused=stands_paused))
-    assert apply(platform, [wanted]) == []
-    assert [each.paused for each in platform.standing.values()] == [paused]
-    assert list(platform.standing) == ["1"]
+    platform = on_platform(stand(desired, paused=stands_paused))
+    assert apply(platform, [desired]) == []
+    assert [each.paused for each in platform.existing.values()] == [paused]
+    assert list(platform.existing) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -180,29 +180,29 @@ def test_paused_is_enforced_where_the_file_says_it_and_left_alone_elsewhere(
 def test_a_replaced_schedule_stays_paused_unless_the_file_says_otherwise(
     in_file: bool | None, old_paused: bool, paused: bool
 ) -> None:
-    wanted = prepare(schedule(paused=in_file))
+    desired = prepare(schedule(paused=in_file))
     platform = on_platform(stand("nightly", paused=old_paused))
-    assert apply(platform, wanted) == []
-    assert [each.paused for each in platform.standing.values()] == [paused]
+    assert apply(platform, desired) == []
+    assert [each.paused for each in platform.existing.values()] == [paused]
 
 
 def test_what_comes_in_the_place_of_an_ended_schedule_is_active() -> None:
     platform = on_platform(stand("nightly", paused=True, ended=True))
     assert apply(platform, prepare(schedule())) == []
-    assert [(each.paused, each.ended) for each in platform.standing.values()] == [(False, False)]
+    assert [(each.paused, each.ended) for each in platform.existing.values()] == [(False, False)]
 
 
 def test_of_two_with_the_same_content_the_oldest_active_one_stays() -> None:
-    [wanted] = prepare(schedule())
-    three = [stand(wanted, "1", days=9, paused=True), stand(wanted, "2", days=5), stand(wanted, "3", days=2)]
-    keep, *removed = plan([wanted], *three)
+    [desired] = prepare(schedule())
+    three = [stand(desired, "1", days=9, paused=True), stand(desired, "2", days=5), stand(desired, "3", days=2)]
+    keep, *removed = plan([desired], *three)
     assert keep.kind is Kind.KEEP
-    assert keep.standing == three[1]
+    assert keep.existing == three[1]
     assert {change.old[0].id for change in removed} == {"1", "3"}
     assert all(change.reason == "there twice with the same content" for change in removed)
     platform = on_platform(*three)
-    assert apply(platform, [wanted]) == []
-    assert list(platform.standing) == ["2"]
+    assert apply(platform, [desired]) == []
+    assert list(platform.existing) == ["2"]
 
 
 def test_a_schedule_in_no_file_is_reported_and_removed_only_when_pruned() -> None:
@@ -212,21 +212,25 @@ def test_a_schedule_in_no_file_is_reported_and_removed_only_when_pruned() -> Non
     assert apply(platform, []) == []
     assert platform.log == []
     assert apply(platform, [], prune=True) == []
-    assert platform.standing == {}
+    assert platform.existing == {}
 
 
 def test_schedules_of_others_are_never_touched() -> None:
-    wanted = prepare(schedule())
-    others = [stand("nightly", "1", owner=None), stand("nightly", "2", owner="dev"), stand(wanted[0], "3", owner="dev")]
+    desired = prepare(schedule())
+    others = [
+        stand("nightly", "1", owner=None),
+        stand("nightly", "2", owner="dev"),
+        stand(desired[0], "3", owner="dev"),
+    ]
     platform = on_platform(*others)
-    assert apply(platform, wanted, prune=True) == []
-    assert [platform.standing[id] for id in ("1", "2", "3")] == others
+    assert apply(platform, desired, prune=True) == []
+    assert [platform.existing[id] for id in ("1", "2", "3")] == others
     assert platform.log == [("create", "nightly")]
 
 
 def test_an_ended_schedule_with_the_same_content_is_kept_and_said() -> None:
-    [wanted] = prepare(schedule())
-    [change] = plan([wanted], stand(wanted, ended=True))
+    [desired] = prepare(schedule())
+    [change] = plan([desired], stand(desired, ended=True))
     assert change.kind is Kind.KEEP
     assert change.reason == (
         "unchanged, has ended on the platform; to start it anew: mnist schedule delete nightly, then apply"
@@ -242,7 +246,7 @@ def test_a_schedule_whose_end_has_passed_is_not_made_and_its_forerunner_goes() -
     assert (change.kind, change.reason) == (Kind.OVER, "its last time has passed, nothing to do")
     platform = on_platform(stand("nightly", "1"), stand("nightly", "2", ended=True))
     assert apply(platform, [over]) == []
-    assert list(platform.standing) == ["2"]
+    assert list(platform.existing) == ["2"]
 
 
 def test_everything_is_checked_before_anything_is_changed() -> None:
@@ -269,12 +273,12 @@ def test_everything_is_checked_before_anything_is_changed() -> None:
 
 
 def test_a_failure_of_one_schedule_does_not_stop_the_others() -> None:
-    wanted = prepare(schedule("first"), schedule("second"), schedule("third"))
+    desired = prepare(schedule("first"), schedule("second"), schedule("third"))
     platform = on_platform()
     platform.faults = {0: refuse, 2: refuse}
-    assert apply(platform, wanted) == ["first: The platform refuses.", "third: The platform refuses."]
+    assert apply(platform, desired) == ["first: The platform refuses.", "third: The platform refuses."]
     assert platform.log == [("create", "second")]
-    assert apply(platform, wanted) == []
+    assert apply(platform, desired) == []
     assert platform.log == [("create", "second"), ("create", "first"), ("create", "third")]
 
 
@@ -282,60 +286,60 @@ def test_the_old_schedule_stays_when_the_new_one_cannot_be_made() -> None:
     platform = on_platform(stand("nightly"))
     platform.faults = {0: refuse}
     assert apply(platform, prepare(schedule())) == ["nightly: The platform refuses."]
-    assert list(platform.standing) == ["1"]
+    assert list(platform.existing) == ["1"]
 
 
 def test_an_apply_interrupted_between_create_and_delete_is_finished_by_the_next() -> None:
-    [wanted] = prepare(schedule())
+    [desired] = prepare(schedule())
     platform = on_platform(stand("nightly"))
     platform.faults = {0: interrupt_after}
     with pytest.raises(KeyboardInterrupt):
-        apply(platform, [wanted])
-    assert len(platform.standing) == 2
-    keep, remove = plan([wanted], *platform.list_schedules())
+        apply(platform, [desired])
+    assert len(platform.existing) == 2
+    keep, remove = plan([desired], *platform.list_schedules())
     assert (keep.kind, keep.reason) == (Kind.KEEP, "unchanged")
     assert (remove.kind, remove.reason) == (
         Kind.REMOVE,
         "replaced already, left over from an apply that was interrupted",
     )
-    assert apply(platform, [wanted]) == []
-    assert state(platform) == [(Mark("prod", "nightly", wanted.content), False, False)]
+    assert apply(platform, [desired]) == []
+    assert state(platform) == [(Mark("prod", "nightly", desired.content), False, False)]
 
 
 def test_an_apply_interrupted_before_the_new_one_was_paused_does_not_forget_it() -> None:
-    [wanted] = prepare(schedule())
+    [desired] = prepare(schedule())
     platform = on_platform(stand("nightly", paused=True))
     platform.faults = {0: interrupt_within}
     with pytest.raises(KeyboardInterrupt):
-        apply(platform, [wanted])
-    [change] = plan([wanted], *platform.list_schedules())
+        apply(platform, [desired])
+    [change] = plan([desired], *platform.list_schedules())
     assert change.kind is Kind.PAUSE
     assert change.reason == "paused as what it replaces, left over from an apply that was interrupted"
     # What tells that it has to be paused goes last, and not at all when pausing fails.
     platform.faults = {0: refuse}
-    assert apply(platform, [wanted]) == ["nightly: The platform refuses."]
-    assert len(platform.standing) == 2
-    assert apply(platform, [wanted]) == []
-    assert state(platform) == [(Mark("prod", "nightly", wanted.content), True, False)]
+    assert apply(platform, [desired]) == ["nightly: The platform refuses."]
+    assert len(platform.existing) == 2
+    assert apply(platform, [desired]) == []
+    assert state(platform) == [(Mark("prod", "nightly", desired.content), True, False)]
 
 
 def test_of_several_old_ones_the_one_whose_state_counts_goes_last() -> None:
-    [wanted] = prepare(schedule())
+    [desired] = prepare(schedule())
     platform = on_platform(stand("nightly", "1", days=9), stand("nightly", "2", days=2, paused=True))
     platform.faults = {1: interrupt_after}
     with pytest.raises(KeyboardInterrupt):
-        apply(platform, [wanted])
-    assert apply(platform, [wanted]) == []
-    assert state(platform) == [(Mark("prod", "nightly", wanted.content), False, False)]
+        apply(platform, [desired])
+    assert apply(platform, [desired]) == []
+    assert state(platform) == [(Mark("prod", "nightly", desired.content), False, False)]
 
 
 def test_an_answer_lost_after_a_create_leaves_one_schedule_in_the_end() -> None:
-    [wanted] = prepare(schedule())
+    [desired] = prepare(schedule())
     platform = on_platform(stand("nightly"))
     platform.faults = {0: lose_answer}
-    assert apply(platform, [wanted]) == ["nightly: The answer was lost."]
-    assert apply(platform, [wanted]) == []
-    assert state(platform) == [(Mark("prod", "nightly", wanted.content), False, False)]
+    assert apply(platform, [desired]) == ["nightly: The answer was lost."]
+    assert apply(platform, [desired]) == []
+    assert state(platform) == [(Mark("prod", "nightly", desired.content), False, False)]
 
 
 NAMES = ("alpha", "beta", "gamma")
@@ -353,34 +357,34 @@ in_files = st.lists(
 
 
 @st.composite
-def situations(draw: st.DrawFn) -> tuple[list[Wanted], list[Standing]]:
+def situations(draw: st.DrawFn) -> tuple[list[Desired], list[Existing]]:
     """A file, and what may stand on a platform, whoever made it and whatever was interrupted before."""
-    wanted = prepare(*draw(in_files))
-    contents = {each.schedule.name: each.content for each in wanted}
-    standing = []
+    desired = prepare(*draw(in_files))
+    contents = {each.schedule.name: each.content for each in desired}
+    existing = []
     for number in range(draw(st.integers(0, 6))):
         name = draw(st.sampled_from((*NAMES, "delta")))
         content = draw(st.sampled_from([contents.get(name, "1" * 32), "0" * 32, "f" * 32]))
         owner = draw(st.sampled_from(["prod", "prod", "prod", "dev", None]))
         flags = {"paused": draw(st.booleans()), "ended": draw(st.sampled_from([False, False, True]))}
-        standing.append(stand(name, str(number), days=number + 1, owner=owner, content=content, **flags))
-    return wanted, draw(st.permutations(standing))
+        existing.append(stand(name, str(number), days=number + 1, owner=owner, content=content, **flags))
+    return desired, draw(st.permutations(existing))
 
 
 @given(situations(), st.booleans())
 def test_a_second_apply_changes_nothing_from_whatever_the_first_started(
-    situation: tuple[list[Wanted], list[Standing]], prune: bool
+    situation: tuple[list[Desired], list[Existing]], prune: bool
 ) -> None:
-    wanted, standing = situation
-    platform = on_platform(*standing)
-    assert apply(platform, wanted, prune=prune) == []
+    desired, existing = situation
+    platform = on_platform(*existing)
+    assert apply(platform, desired, prune=prune) == []
     done = list(platform.log)
-    assert apply(platform, wanted, prune=prune) == []
+    assert apply(platform, desired, prune=prune) == []
     assert platform.log == done
-    others = [each for each in standing if each.mark is None or each.mark.profile != "prod"]
-    assert [platform.standing[each.id] for each in others] == others
-    own = [each for each in platform.standing.values() if each.mark and each.mark.profile == "prod"]
-    for each in wanted:
+    others = [each for each in existing if each.mark is None or each.mark.profile != "prod"]
+    assert [platform.existing[each.id] for each in others] == others
+    own = [each for each in platform.existing.values() if each.mark and each.mark.profile == "prod"]
+    for each in desired:
         found = [other for other in own if other.mark and other.mark.name == each.schedule.name and not other.ended]
         kept_ended = any(other.mark and other.mark.content == each.content and other.ended for other in own)
         assert [other.mark.content for other in found if other.mark] == [each.content] * len(found)
@@ -388,41 +392,41 @@ def test_a_second_apply_changes_nothing_from_whatever_the_first_started(
         assert len(found) == 1 or each.is_over or kept_ended
         if found and each.schedule.paused is not None and not each.is_over:
             assert found[0].paused == each.schedule.paused
-    names = {each.schedule.name for each in wanted}
+    names = {each.schedule.name for each in desired}
     left = {other.mark.name for other in own if other.mark} - names
-    assert left == (set() if prune else {e.mark.name for e in standing if e.mark and e.mark.profile == "prod"} - names)
+    assert left == (set() if prune else {e.mark.name for e in existing if e.mark and e.mark.profile == "prod"} - names)
 
 
 @given(situations(), st.dictionaries(st.integers(0, 6), st.sampled_from(FAULTS), min_size=1))
 def test_whatever_breaks_an_apply_the_next_ones_end_where_it_would_have(
-    situation: tuple[list[Wanted], list[Standing]], faults: dict[int, Any]
+    situation: tuple[list[Desired], list[Existing]], faults: dict[int, Any]
 ) -> None:
-    wanted, standing = situation
-    undisturbed, disturbed = on_platform(*standing), on_platform(*standing)
-    assert apply(undisturbed, wanted, prune=True) == []
+    desired, existing = situation
+    undisturbed, disturbed = on_platform(*existing), on_platform(*existing)
+    assert apply(undisturbed, desired, prune=True) == []
     disturbed.faults = dict(faults)
     for _ in range(len(faults) + 1):
         try:
-            apply(disturbed, wanted, prune=True)
+            apply(disturbed, desired, prune=True)
         except KeyboardInterrupt:
             continue
-    assert apply(disturbed, wanted, prune=True) == []
+    assert apply(disturbed, desired, prune=True) == []
     assert state(disturbed) == state(undisturbed)
 
 
 @given(situations())
 def test_what_fires_before_and_after_an_apply_fires_all_the_while(
-    situation: tuple[list[Wanted], list[Standing]],
+    situation: tuple[list[Desired], list[Existing]],
 ) -> None:
-    wanted, standing = situation
-    platform = on_platform(*standing)
-    assert apply(platform, wanted, prune=True) == []
-    moments = [firing(standing), *(firing(each) for each in platform.history)]
+    desired, existing = situation
+    platform = on_platform(*existing)
+    assert apply(platform, desired, prune=True) == []
+    moments = [firing(existing), *(firing(each) for each in platform.history)]
     assert all(moments[0] & moments[-1] <= moment for moment in moments)
 
 
-def firing(standing: Sequence[Standing]) -> set[str]:
-    own = [each for each in standing if each.mark and each.mark.profile == "prod"]
+def firing(existing: Sequence[Existing]) -> set[str]:
+    own = [each for each in existing if each.mark and each.mark.profile == "prod"]
     return {each.title for each in own if not each.paused and not each.ended}
 
 
@@ -437,33 +441,33 @@ def firing(standing: Sequence[Standing]) -> set[str]:
     ],
 )
 def test_only_schedules_of_the_profile_are_found(name: str, message: str) -> None:
-    standing = [
+    existing = [
         stand("nightly", "1"),
         stand("weekly", "2"),
         stand("theirs", "3", owner="dev"),
         stand("by hand", "4", owner=None),
     ]
     with pytest.raises(SettingError) as caught:
-        schedules.find(name, "prod", standing)
+        schedules.find(name, "prod", existing)
     assert message in str(caught.value)
 
 
 def test_a_schedule_is_found_by_name_and_by_id() -> None:
-    standing = [stand("nightly", "1"), stand("nightly", "2"), stand("weekly", "3"), stand("nightly", "9", owner="dev")]
-    assert schedules.find("nightly", "prod", standing) == standing[:2]
-    assert schedules.find("3", "prod", standing) == [standing[2]]
+    existing = [stand("nightly", "1"), stand("nightly", "2"), stand("weekly", "3"), stand("nightly", "9", owner="dev")]
+    assert schedules.find("nightly", "prod", existing) == existing[:2]
+    assert schedules.find("3", "prod", existing) == [existing[2]]
     with pytest.raises(SettingError, match="none does"):
         schedules.find("nightly", "other", [])
 
 
 def test_a_fingerprint_is_of_a_form_that_labels_take_and_tells_which_part_changed() -> None:
-    [wanted] = prepare(schedule())
-    assert len(wanted.content) == 32
-    assert set(wanted.content) <= set("0123456789abcdef")
-    assert prepare(schedule()) == [wanted]
-    assert prepare(schedule("other", paused=True))[0].content == wanted.content
+    [desired] = prepare(schedule())
+    assert len(desired.content) == 32
+    assert set(desired.content) <= set("0123456789abcdef")
+    assert prepare(schedule()) == [desired]
+    assert prepare(schedule("other", paused=True))[0].content == desired.content
     [other] = prepare(schedule(parameters={"epochs": 6}))
-    assert find_changes(wanted.content, other.content) == ["parameters"]
+    assert find_changes(desired.content, other.content) == ["parameters"]
     assert find_changes("12", other.content) == list(PARTS)
 
 
@@ -507,13 +511,13 @@ def test_every_key_of_a_profile_that_makes_other_runs_changes_the_fingerprint(
 ) -> None:
     one: AnyProfile = profile()
     if kind is KubeflowProfile:
-        one = KubeflowProfile(name="prod", target="kubeflow", host="https://kubeflow.example.com")
-    [wanted] = prepare(schedule())
-    before = fingerprint(wanted.schedule, wanted.job, one)
-    assert set(kind.model_fields) <= {*CHANGED, *ELSEWHERE, "target"}
+        one = KubeflowProfile(name="prod", platform="kubeflow", host="https://kubeflow.example.com")
+    [desired] = prepare(schedule())
+    before = fingerprint(desired.schedule, desired.job, one)
+    assert set(kind.model_fields) <= {*CHANGED, *ELSEWHERE, "platform"}
     for key in kind.model_fields:
-        if key == "target":
+        if key == "platform":
             continue
         value = CHANGED[key] if key in CHANGED else ELSEWHERE[key]
-        after = fingerprint(wanted.schedule, wanted.job, one.model_copy(update={key: value}))
+        after = fingerprint(desired.schedule, desired.job, one.model_copy(update={key: value}))
         assert (after != before) is (key in CHANGED), key

@@ -16,11 +16,11 @@ from pipelines.platforms.base import (
     DeniedError,
     Mark,
     MissingError,
-    PassingError,
     Platform,
     PlatformError,
     SignInError,
     State,
+    TransientError,
 )
 from pipelines.platforms.kubeflow import client, errors
 from pipelines.profiles import Schedule
@@ -236,7 +236,7 @@ def test_a_fault_that_stays_is_told_in_plain_words(
         case.act(place)  # what was made is found, and a run that is ending is seen
         assert case.done(place)
         return
-    with pytest.raises(PassingError) as caught:
+    with pytest.raises(TransientError) as caught:
         case.act(place)
     is_open = case.creates and kind not in ("429",)
     assert caught.value.may_have_happened is is_open
@@ -252,7 +252,7 @@ def test_a_host_that_stays_closed_is_told_and_nothing_is_made(
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.05)
     case.before(place)
     place.server.refuse(2.0, after=case.after)
-    with pytest.raises(PassingError, match=r"no connection \(Connection refused\)\. Is it running") as caught:
+    with pytest.raises(TransientError, match=r"no connection \(Connection refused\)\. Is it running") as caught:
         case.act(place)
     assert not caught.value.may_have_happened
     if case.creates:
@@ -303,7 +303,7 @@ def test_a_host_that_asks_for_much_patience_is_not_waited_for(place: Place) -> N
     started = time.monotonic()
     with pytest.raises(PlatformError, match=r"asks for 3600 seconds of patience\. Repeat the command then") as caught:
         place.platform.read_run(place.run_id)
-    assert not isinstance(caught.value, PassingError)
+    assert not isinstance(caught.value, TransientError)
     assert time.monotonic() - started < 1.0
 
 
@@ -410,7 +410,7 @@ def test_a_name_that_stays_lost_is_told_after_the_patience_and_makes_nothing(
     assert place.platform.list_schedules() == []
     place.server.refuse(0.01)
     names.losses = 1000
-    with pytest.raises(PassingError, match=r"the host's name is not known\. Check host in the profile") as caught:
+    with pytest.raises(TransientError, match=r"the host's name is not known\. Check host in the profile") as caught:
         submit(place)
     assert not caught.value.may_have_happened
     assert names.losses < 999  # asked more than once
@@ -422,7 +422,7 @@ def test_a_name_that_was_never_known_is_asked_for_once(place: Place, monkeypatch
     names.losses = 1000
     with pytest.raises(PlatformError, match=r"the host's name is not known\. Check host in the profile") as caught:
         place.platform.list_schedules()
-    assert not isinstance(caught.value, PassingError)
+    assert not isinstance(caught.value, TransientError)
     assert names.losses == 999
 
 

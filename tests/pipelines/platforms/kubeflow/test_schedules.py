@@ -34,7 +34,7 @@ def only(server: KubeflowServer) -> dict[str, Any]:
 
 def test_a_schedule_is_made_as_the_file_has_it(kubeflow_server: KubeflowServer) -> None:
     profile = new_profile(kubeflow_server, pipeline_root="gs://bucket/root", service_account="trainer")
-    standing = client.connect(profile).create_schedule(schedule(max_concurrency=3), new_job(with_platform=True), MARK)
+    existing = client.connect(profile).create_schedule(schedule(max_concurrency=3), new_job(with_platform=True), MARK)
     made = only(kubeflow_server)
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 6 * * 1-5"}}
     assert (made["display_name"], made["max_concurrency"]) == ("cluster-nightly", "3")
@@ -44,10 +44,10 @@ def test_a_schedule_is_made_as_the_file_has_it(kubeflow_server: KubeflowServer) 
     assert set(made["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
     assert made["service_account"] == "trainer"
     assert kubeflow_server.experiments[made["experiment_id"]]["display_name"] == "mnist-training"
-    assert (standing.mark, standing.cron, standing.time_zone) == (MARK, "30 6 * * 1-5", "UTC")
-    assert (standing.paused, standing.ended, standing.title) == (False, False, "cluster-nightly")
-    assert standing.id == made["recurring_run_id"]
-    assert standing.created == datetime.fromisoformat(made["created_at"])
+    assert (existing.mark, existing.cron, existing.time_zone) == (MARK, "30 6 * * 1-5", "UTC")
+    assert (existing.paused, existing.ended, existing.title) == (False, False, "cluster-nightly")
+    assert existing.id == made["recurring_run_id"]
+    assert existing.created == datetime.fromisoformat(made["created_at"])
 
 
 def test_what_people_read_of_a_schedule_fits_into_every_version(
@@ -269,8 +269,8 @@ def test_a_recurring_run_that_the_server_cannot_tell_of_is_listed_all_the_same(
         "another",
         body=b'{"recurringRuns": [{"recurring_run_id": "x", "error": {"message": "?"}}]}',
     )
-    [standing] = platform.list_schedules()
-    assert (standing.id, standing.mark, standing.cron) == ("x", None, "")
+    [existing] = platform.list_schedules()
+    assert (existing.id, existing.mark, existing.cron) == ("x", None, "")
 
 
 def test_the_models_names_are_those_of_the_real_server() -> None:

@@ -11,7 +11,7 @@ import pytest
 from google.auth import iam
 
 from components.mnist.errors import SettingError
-from pipelines.platforms.base import DeniedError, PassingError, PlatformError, SignInError
+from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
 from pipelines.platforms.kubeflow.secrets import hide
 from pipelines.profiles import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
@@ -309,7 +309,7 @@ def test_a_sign_in_page_that_is_out_of_order_is_a_passing_trouble(fault: str, se
     server = start(servers, Broken(USERNAME, PASSWORD))
     if fault == "refused":
         server.refuse(30.0)
-    message = refuse(connect(server, DEX), kind=PassingError)
+    message = refuse(connect(server, DEX), kind=TransientError)
     assert message.startswith(f"Kubeflow Pipelines at {server.host} cannot be signed in to: ")
     assert (
         "503 Service Unavailable. Try later." if fault == "503" else "no connection (Connection refused)"
@@ -490,7 +490,7 @@ def test_no_google_credentials_at_all_are_told(
 def test_google_out_of_reach_is_a_passing_trouble(servers: list[KubeflowServer], key: Path) -> None:
     door = IapDoor(AUDIENCE, EMAIL)
     door.write_key(key, "http://127.0.0.1:9")
-    message = refuse(connect(start(servers, door), IapSignIn(method="iap", client_id=AUDIENCE)), kind=PassingError)
+    message = refuse(connect(start(servers, door), IapSignIn(method="iap", client_id=AUDIENCE)), kind=TransientError)
     assert message.startswith("sign_in: Google cannot be reached")
 
 

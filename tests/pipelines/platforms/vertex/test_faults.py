@@ -15,10 +15,10 @@ from pipelines.platforms.base import (
     Job,
     Mark,
     MissingError,
-    PassingError,
     Platform,
     PlatformError,
     SignInError,
+    TransientError,
 )
 from pipelines.platforms.vertex import connection
 from pipelines.profiles import Schedule
@@ -235,7 +235,7 @@ def test_a_trouble_that_lasts_is_told_and_changes_nothing(
     id = operation.prepare(place)
     lose_patience(monkeypatch)
     place.server.fail(method, kind, times=None)
-    with pytest.raises(PassingError) as refused:
+    with pytest.raises(TransientError) as refused:
         operation.act(place, id)
     assert LASTING[kind] in str(refused.value)
     assert refused.value.may_have_happened is (kind in LOSING)
@@ -272,7 +272,7 @@ def test_a_connection_that_stays_refused_is_told(place: Place, name: str, monkey
     forget_connection(place, monkeypatch)
     lose_patience(monkeypatch)
     place.server.network.refuse()
-    with pytest.raises(PassingError, match=r"no connection .*Check the network") as refused:
+    with pytest.raises(TransientError, match=r"no connection .*Check the network") as refused:
         operation.act(place, id)
     assert not refused.value.may_have_happened
     check(place, operation.before)

@@ -54,9 +54,9 @@ def their_schedule(job: Job, cron: str) -> VertexSchedule:
 
 def test_a_schedule_is_made_as_the_profile_says(vertex_server: VertexServer, job: Job) -> None:
     platform = connect(vertex_server, **FULL)
-    standing = platform.create_schedule(make_schedule(max_concurrency=2), job, MARK)
+    existing = platform.create_schedule(make_schedule(max_concurrency=2), job, MARK)
     (made,) = vertex_server.schedules.values()
-    assert made.name.endswith(f"/schedules/{standing.id}")
+    assert made.name.endswith(f"/schedules/{existing.id}")
     assert made.cron == "TZ=Europe/Berlin 0 6 * * 1"
     assert (made.max_concurrent_run_count, made.max_concurrent_active_run_count, made.allow_queueing) == (2, 2, False)
     template = made.create_pipeline_job_request.pipeline_job
@@ -69,19 +69,19 @@ def test_a_schedule_is_made_as_the_profile_says(vertex_server: VertexServer, job
 def test_a_schedule_tells_what_it_is(vertex_server: VertexServer, job: Job) -> None:
     platform = connect(vertex_server)
     before = datetime.now(UTC)
-    standing = platform.create_schedule(make_schedule(), job, MARK)
-    assert platform.list_schedules() == [standing]
-    assert (standing.title, standing.mark) == ("mnist-training-cloud-weekly", MARK)
-    assert (standing.cron, standing.time_zone) == ("0 6 * * 1", "Europe/Berlin")
-    assert not standing.paused
-    assert not standing.ended
-    assert before <= standing.created <= datetime.now(UTC)
-    assert standing.created.tzinfo is UTC
+    existing = platform.create_schedule(make_schedule(), job, MARK)
+    assert platform.list_schedules() == [existing]
+    assert (existing.title, existing.mark) == ("mnist-training-cloud-weekly", MARK)
+    assert (existing.cron, existing.time_zone) == ("0 6 * * 1", "Europe/Berlin")
+    assert not existing.paused
+    assert not existing.ended
+    assert before <= existing.created <= datetime.now(UTC)
+    assert existing.created.tzinfo is UTC
 
 
 def test_a_schedule_can_be_paused_from_the_start(vertex_server: VertexServer, job: Job) -> None:
-    standing = connect(vertex_server).create_schedule(make_schedule(paused=True), job, MARK)
-    assert standing.paused
+    existing = connect(vertex_server).create_schedule(make_schedule(paused=True), job, MARK)
+    assert existing.paused
     assert standing_states(vertex_server) == ["PAUSED"]
     vertex_server.pass_time(timedelta(days=15))
     assert not vertex_server.jobs
@@ -103,13 +103,13 @@ def test_one_that_can_neither_be_paused_nor_removed_is_told_of(vertex_server: Ve
 
 
 def test_a_schedule_fires_in_its_zone_with_its_parameters(vertex_server: VertexServer, job: Job) -> None:
-    standing = connect(vertex_server, **FULL).create_schedule(make_schedule(), job, MARK)
-    due = vertex_server.schedules[standing.id].next_run_time
+    existing = connect(vertex_server, **FULL).create_schedule(make_schedule(), job, MARK)
+    due = vertex_server.schedules[existing.id].next_run_time
     assert (due.weekday(), due.minute) == (0, 0)
     assert due.hour in (4, 5)  # summer, winter
     vertex_server.pass_time(timedelta(days=7))
     (run,) = vertex_server.jobs.values()
-    assert run.schedule_name == vertex_server.schedules[standing.id].name
+    assert run.schedule_name == vertex_server.schedules[existing.id].name
     assert (run.service_account, run.labels["mnist-content"]) == (ACCOUNT, MARK.content)
 
 
@@ -122,8 +122,8 @@ def test_no_more_runs_are_active_than_the_profile_says(vertex_server: VertexServ
 
 def test_start_and_end_are_in_the_schedules_zone(vertex_server: VertexServer, job: Job) -> None:
     start, end = datetime(2199, 1, 1, 6, 0), datetime(2199, 7, 1, 6, 0)
-    standing = connect(vertex_server).create_schedule(make_schedule(start=start, end=end), job, MARK)
-    made = vertex_server.schedules[standing.id]
+    existing = connect(vertex_server).create_schedule(make_schedule(start=start, end=end), job, MARK)
+    made = vertex_server.schedules[existing.id]
     assert made.start_time == datetime(2199, 1, 1, 5, 0, tzinfo=UTC)
     assert made.end_time == datetime(2199, 7, 1, 4, 0, tzinfo=UTC)
 
@@ -146,10 +146,10 @@ def test_a_schedule_whose_end_has_passed_says_so(vertex_server: VertexServer, jo
     end = datetime.now(UTC) + timedelta(days=10)
     platform.create_schedule(make_schedule(cron="0 6 * * *", end=end), job, MARK)
     vertex_server.pass_time(timedelta(days=11))
-    (standing,) = platform.list_schedules()
-    assert (standing.ended, standing.paused) == (True, False)
+    (existing,) = platform.list_schedules()
+    assert (existing.ended, existing.paused) == (True, False)
     with pytest.raises(ConflictError, match="is in state COMPLETED and cannot be paused"):
-        platform.pause_schedule(standing.id)
+        platform.pause_schedule(existing.id)
 
 
 def test_missed_times_are_not_made_up_for(vertex_server: VertexServer, job: Job) -> None:
@@ -223,7 +223,7 @@ def test_all_pages_are_listed(vertex_server: VertexServer, job: Job) -> None:
     vertex_server.limit_pages(2)
     platform = connect(vertex_server)
     made = {platform.create_schedule(make_schedule(), job, Mark("cloud", f"s{n}", "a")).id for n in range(5)}
-    assert {standing.id for standing in platform.list_schedules()} == made
+    assert {existing.id for existing in platform.list_schedules()} == made
     assert len(platform.list_schedules()) == 5
 
 
@@ -239,8 +239,8 @@ def test_schedules_of_others_are_listed_as_they_are(
     vertex_server: VertexServer, job: Job, theirs: str, cron: str, time_zone: str
 ) -> None:
     make_theirs(vertex_server, their_schedule(job, theirs))
-    (standing,) = connect(vertex_server).list_schedules()
-    assert (standing.title, standing.mark, standing.cron, standing.time_zone) == ("theirs", None, cron, time_zone)
+    (existing,) = connect(vertex_server).list_schedules()
+    assert (existing.title, existing.mark, existing.cron, existing.time_zone) == ("theirs", None, cron, time_zone)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import DeniedError, Job, PassingError, PlatformError, SignInError
+from pipelines.platforms.base import DeniedError, Job, PlatformError, SignInError, TransientError
 from pipelines.platforms.vertex import client
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import connect, job
@@ -70,7 +70,7 @@ def test_a_sign_in_server_that_cannot_be_reached_is_tried_again_and_told(
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.05)
     platform = connect(vertex_server)
     vertex_server.sign_in.close()
-    with pytest.raises(PassingError, match="Google's sign-in server cannot be reached") as refused:
+    with pytest.raises(TransientError, match="Google's sign-in server cannot be reached") as refused:
         platform.list_schedules()
     assert not refused.value.may_have_happened
 
@@ -137,7 +137,7 @@ def test_a_region_that_is_not_there_is_told_at_once(
         PlatformError, match=r"no connection .*Check the network, and the region of \[cloud\]"
     ) as refused:
         client.connect(make_profile(endpoint="nowhere.invalid")).list_schedules()
-    assert not isinstance(refused.value, PassingError)  # which would have been tried again
+    assert not isinstance(refused.value, TransientError)  # which would have been tried again
 
 
 def test_a_server_without_a_trusted_certificate_is_refused(vertex_server: VertexServer, tmp_path: Path) -> None:
