@@ -25,10 +25,11 @@ from pipelines.commands.remote import Profiles
 from pipelines.display import Display, show_download
 from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners import docker, local
+from pipelines.steps import STEPS, find_step
 
 RUNNERS = {"local": local.run, "docker": docker.run}
 # Called when a place is used: naming images asks git.
-PLACES = {"local": training.Place, "docker": docker.place}
+PLACES = {"local": training.Placement, "docker": docker.place}
 
 app = typer.Typer(
     help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",
@@ -63,7 +64,7 @@ def run(
 
     A run on a platform ends with exit code 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """
-    defaults = parameters.read_defaults(training.build(training.Place()))
+    defaults = parameters.read_defaults(training.build(training.Placement()))
     given = parameters.parse_pairs(pairs or [], defaults)
     values = parameters.check_values(given, defaults)
     if on not in RUNNERS:
@@ -84,7 +85,7 @@ def run(
 
 @app.command()
 def step(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(training.STEPS)}.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STEPS)}.", metavar="NAME")],
     pairs: Annotated[
         list[str] | None,
         typer.Argument(help="Parameters, and a folder for each input artifact.", metavar="NAME=VALUE"),
@@ -94,13 +95,11 @@ def step(
     verbose: Verbose = False,
 ) -> None:
     """Run one component alone on artifact folders, as in: evaluate model=FOLDER test_data=FOLDER."""
-    if name not in training.STEPS:
-        raise SettingError(f"{name}: no such step; expected one of {', '.join(training.STEPS)}.")
     if on not in RUNNERS:
         raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(RUNNERS)}.")
-    component = training.STEPS[name]
+    component = find_step(name).component
     inputs = single_step.read_inputs(component)
-    defaults = parameters.read_defaults(training.build(training.Place()))
+    defaults = parameters.read_defaults(training.build(training.Placement()))
     own = {parameter: defaults[parameter] for parameter in inputs.parameters}
     given = parameters.parse_pairs(pairs or [], [*own, *inputs.artifacts])
     folders = single_step.check_folders(given, inputs)
@@ -128,7 +127,6 @@ def compile_pipeline(
     else:
         profile = configuration.read_profile(on, profiles)
         pipeline = compilation.build_pipeline(profile)
-        compilation.check_documents(profile, compilation.compile_documents(pipeline))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
@@ -151,7 +149,7 @@ def params() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("parameter", "default", "takes", "meaning"):
         table.add_column(column, no_wrap=column in ("parameter", "default"))
-    for row in parameters.describe(parameters.read_defaults(training.build(training.Place()))):
+    for row in parameters.describe(parameters.read_defaults(training.build(training.Placement()))):
         table.add_row(*map(escape, row))
     console.print(table)
 

@@ -17,7 +17,7 @@ from pipelines import configuration
 from pipelines.checks import Check, Finding, Verdict, ok, perform
 from pipelines.commands.console import console
 from pipelines.commands.remote import Profiles
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.table import PLATFORMS
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILING: "bold red", Verdict.SKIPPED: "dim"}
 VERDICT_WIDTH = max(map(len, Verdict))
@@ -86,16 +86,7 @@ def _for_profile(name: str, file: Path) -> list[Check]:
     except SettingError as error:
         found = Finding(Verdict.FAILING, str(error))
         return [Check("profile", lambda: found)]
-    # Imported late: the platforms' clients take seconds to load.
-    if isinstance(profile, VertexProfile):
-        from pipelines.platforms.vertex import checks as vertex_checks
-
-        where = f"Vertex AI, {profile.project} in {profile.region}"
-        return [Check("profile", lambda: ok(where)), *vertex_checks.for_profile(profile)]
-    from pipelines.platforms.kubeflow import checks as kubeflow_checks
-
-    where = f"Kubeflow Pipelines at {profile.host}"
-    return [Check("profile", lambda: ok(where)), *kubeflow_checks.for_profile(profile)]
+    return [Check("profile", lambda: ok(profile.title)), *PLATFORMS[profile.platform].list_checks(profile)]
 
 
 def _show(name: str, finding: Finding) -> None:

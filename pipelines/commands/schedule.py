@@ -15,8 +15,9 @@ from pipelines.commands.console import console, errors
 from pipelines.commands.remote import INTERRUPTED, OnProfile, Profiles
 from pipelines.commands.schedule_screen import show_change, show_existing, show_times
 from pipelines.platforms import remote_runs
-from pipelines.platforms.base import Existing, Platform
-from pipelines.profiles import AnyProfile
+from pipelines.platforms.base import Existing, PlatformClient
+from pipelines.platforms.table import connect
+from pipelines.profiles import Profile
 from pipelines.schedules import apply as schedules
 from pipelines.schedules import plan as schedule_changes
 from pipelines.schedules.plan import Change
@@ -82,9 +83,7 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
 def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
     """List what stands, also what others made."""
     profile = configuration.read_profile(on, profiles)
-    existing = sorted(
-        remote_runs.connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created)
-    )
+    existing = sorted(connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created))
     own = [each for each in existing if each.mark and each.mark.profile == profile.name]
     others = [each for each in existing if each not in own]
     for each in own:
@@ -169,9 +168,9 @@ def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
         console.print(f"It is still in {escape(str(profiles))}: the next apply makes it again.", soft_wrap=True)
 
 
-def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[Platform, AnyProfile, list[Change]]:
+def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[PlatformClient, Profile, list[Change]]:
     profile = configuration.read_profile(on, file)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     desired = schedules.prepare(profile, build=compilation.build_job, check=platform.check_schedule, now=now)
     return platform, profile, schedule_changes.plan(profile.name, desired, platform.list_schedules(), prune=prune)
 
@@ -194,9 +193,9 @@ def _finished_by(again: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _find(name: str, on: str, file: Path) -> tuple[AnyProfile, Platform, list[Existing]]:
+def _find(name: str, on: str, file: Path) -> tuple[Profile, PlatformClient, list[Existing]]:
     profile = configuration.read_profile(on, file)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     return profile, platform, schedules.find(name, profile.name, platform.list_schedules())
 
 
@@ -210,7 +209,7 @@ def _only(found: list[Existing], name: str, on: str) -> Existing:
     return found[0]
 
 
-def _remind(profile: AnyProfile, found: Iterable[Existing], *, paused: bool) -> None:
+def _remind(profile: Profile, found: Iterable[Existing], *, paused: bool) -> None:
     """Say when the file wants the contrary."""
     names = {schedules.name_of(each) for each in found}
     for schedule in profile.schedules:

@@ -7,8 +7,9 @@ import pytest
 from components.mnist.errors import SettingError
 from components.mnist.settings import SETTINGS, check
 from pipelines import parameters, training
+from pipelines.steps import STEPS
 
-DEFAULTS = parameters.read_defaults(training.build(training.Place()))
+DEFAULTS = parameters.read_defaults(training.build(training.Placement()))
 
 
 def test_every_parameter_of_the_pipeline_has_a_meaning_and_a_default_in_range() -> None:
@@ -54,6 +55,6 @@ def test_a_value_is_spelled_as_it_is_typed() -> None:
 
 
 def test_no_default_is_written_a_second_time() -> None:
-    for component in training.STEPS.values():
+    for component in (step.component for step in STEPS.values()):
         defaults = [p.default for p in inspect.signature(component.python_func).parameters.values()]
         assert all(default is inspect.Parameter.empty for default in defaults), component.name

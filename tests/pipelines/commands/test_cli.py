@@ -36,7 +36,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["run", "epoch=3"], "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
         (["run", "polarity=blue"], "polarity=blue: expected auto, light or dark."),
-        (["run", "--on", "mars"], "--on mars: no such place; expected local, docker, or a profile of mnist.toml"),
+        (["run", "--on", "mars"], "--on mars: neither local nor docker, and there is no mnist.toml with profiles."),
         (
             ["run", "source=sample", "--runs", "/proc/runs"],
             "/proc/runs: no run can be kept there (No such file or directory). Name a",
@@ -46,7 +46,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
             "/proc/x.yaml: cannot be written (No such file or directory). Name another:",
         ),
         (["compile", "-o", "x.json"], "--output x.json: expected a name that ends with .yaml."),
-        (["step", "evaluat"], "evaluat: no such step; expected one of ingest, train, evaluate, visualize."),
+        (["step", "evaluat"], "evaluat: no such step; did you mean evaluate?"),
         (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
         (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
         (["step", "evaluate", "epochs=3"], "epochs: no such parameter; expected one of model, test_data."),
