@@ -96,8 +96,7 @@ def check_parameters(profile: Profile, given: Mapping[str, Value], defaults: Map
     Raises:
         SettingError: A parameter is unknown, of another type, out of range, or a path of this machine.
     """
-    pairs = [f"{name}={parameters.spell(value)}" for name, value in given.items()]
-    values = parameters.check_values(parameters.parse_pairs(pairs, defaults), dict(defaults))
+    values = dict(defaults) | parameters.check_values(given)
     _check_source(str(values["source"]).strip())
     if profile.accelerator and "require_gpu" not in given:
         values["require_gpu"] = True

@@ -15,10 +15,9 @@ from pydantic_core import ErrorDetails
 from components.mnist.errors import SettingError, suggest
 from pipelines.platforms.table import PLATFORMS
 from pipelines.profiles import NAME, Form, Profile
+from pipelines.runners.table import RUNNERS
 
-FILE = Path("mnist.toml")
 EXAMPLE = "mnist.example.toml"
-RESERVED = ("local", "docker")
 
 # What pydantic calls each Python type, and each type that it expected, in the words of a TOML file.
 ARRIVED = {
@@ -60,12 +59,12 @@ def read_profile(name: str, file: Path) -> Profile:
     """
     if not file.exists():
         raise SettingError(
-            f"--on {name}: neither {' nor '.join(RESERVED)}, and there is no {file} with profiles. Start from the "
+            f"--on {name}: neither {' nor '.join(RUNNERS)}, and there is no {file} with profiles. Start from the "
             f"example: cp {EXAMPLE} {file}"
         )
     tables = _read_tables(file)
     if name not in tables:
-        expected = f"expected one of {', '.join([*RESERVED, *tables])}."
+        expected = f"expected one of {', '.join([*RUNNERS, *tables])}."
         raise SettingError(
             f"--on {name}: no such runner, and no such profile in {file}; {suggest(name, tables, otherwise=expected)}"
         )
@@ -103,10 +102,10 @@ def _read_tables(file: Path) -> dict[str, dict[str, Any]]:
         except ValueError:
             pass
         else:
-            if name not in RESERVED:
+            if name not in RUNNERS:
                 continue
         raise SettingError(
-            f"{file}: [{name}] cannot be a profile's name; expected {NAME.expected}, and not {' or '.join(RESERVED)}."
+            f"{file}: [{name}] cannot be a profile's name; expected {NAME.expected}, and not {' or '.join(RUNNERS)}."
         )
     return content
 

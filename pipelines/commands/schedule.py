@@ -12,7 +12,8 @@ from rich.markup import escape
 from components.mnist.errors import SettingError
 from pipelines import compilation, configuration
 from pipelines.commands.console import console, errors
-from pipelines.commands.remote import INTERRUPTED, OnProfile, Profiles
+from pipelines.commands.execution import INTERRUPTED
+from pipelines.commands.options import PROFILES, OnProfile, Profiles
 from pipelines.commands.schedule_screen import show_change, show_existing, show_times
 from pipelines.platforms import remote_runs
 from pipelines.platforms.base import Existing, PlatformClient
@@ -25,7 +26,7 @@ from pipelines.schedules.plan import Change
 CHANGES = 2  # exit code of `plan --check`
 
 app = typer.Typer(
-    help="The schedules of a profile on its platform, as mnist.toml has them.",
+    help="Manage the schedules of a profile.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,7 +37,7 @@ Name = Annotated[str, typer.Argument(help="Of a schedule in the file, or an id t
 
 
 @app.command()
-def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = configuration.FILE) -> None:
+def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = PROFILES) -> None:
     """Show what apply would change, and why.
 
     Changes nothing. Shows also when each schedule fires next, in its time zone.
@@ -56,7 +57,7 @@ def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Pr
 
 
 @app.command()
-def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuration.FILE) -> None:
+def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = PROFILES) -> None:
     """Make it as it is in the file.
 
     What is as it should be is left alone; what changed is replaced without a gap. May be repeated at any time.
@@ -80,7 +81,7 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
 
 
 @app.command("list")
-def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def list_schedules(on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """List what stands, also what others made."""
     profile = configuration.read_profile(on, profiles)
     existing = sorted(connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created))
@@ -97,7 +98,7 @@ def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> No
 
 
 @app.command()
-def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def pause(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a schedule fire nothing for a while.
 
     Until it is resumed, also across every apply of a file that does not say paused = false.
@@ -113,7 +114,7 @@ def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) ->
 
 
 @app.command()
-def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def resume(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a paused schedule fire again.
 
     Times that it missed are not made up for.
@@ -131,7 +132,7 @@ def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
 
 
 @app.command("run-now")
-def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def run_now(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Start a run of a schedule now.
 
     With the pipeline and parameters that it has on the platform; its times stay as they are.
@@ -145,7 +146,7 @@ def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) 
 
 
 @app.command()
-def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def delete(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Remove a schedule from the platform.
 
     Runs that it started go on.
@@ -176,7 +177,7 @@ def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[PlatformC
 
 
 def _spell_apply(on: str, file: Path, *, prune: bool) -> str:
-    options = f"{' --prune' if prune else ''}{f' --profiles {file}' if file != configuration.FILE else ''}"
+    options = f"{' --prune' if prune else ''}{f' --profiles {file}' if file != PROFILES else ''}"
     return f"mnist schedule apply --on {on}{options}"
 
 

@@ -37,7 +37,7 @@ TMP_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL
 
 
-def place() -> training.Placement:
+def placement() -> training.Placement:
     """The pipeline for here takes the images of this code by their tags, as `make images` leaves them."""
     return training.Placement(
         images={image: container_images.local_reference(image) for image in (STEPS_IMAGE, TRAINER_IMAGE)}

@@ -43,9 +43,8 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     assert parameters.parse_pairs(["source=https://a/b?c=d"], DEFAULTS) == {"source": "https://a/b?c=d"}
 
 
-def test_what_is_given_replaces_the_default_and_nothing_else() -> None:
-    values = parameters.check_values({"epochs": "7"}, DEFAULTS)
-    assert values == DEFAULTS | {"epochs": 7}
+def test_given_values_get_their_own_type() -> None:
+    assert parameters.check_values({"epochs": "7", "require_gpu": "true"}) == {"epochs": 7, "require_gpu": True}
 
 
 def test_a_value_is_spelled_as_it_is_typed() -> None:

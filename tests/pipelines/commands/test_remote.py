@@ -281,7 +281,7 @@ def test_a_run_is_followed_to_its_end_and_its_report_fetched(
         file.name for file in (artifacts / "visualize/figures").iterdir()
     )
     kept = record(here)
-    assert (kept["state"], kept["run_id"], kept["place"]) == ("succeeded", run_id, "there")
+    assert (kept["state"], kept["run_id"], kept["on"]) == ("succeeded", run_id, "there")
     assert kept["parameters"]["epochs"] == 3
 
 
