@@ -46,7 +46,7 @@ def _basics(extras: tuple[str, ...]) -> list[Check]:
     return [
         Check("Python", lambda: check_python(sys.version_info[:3])),
         Check("packages", lambda: packages.check_packages(extras)),
-        Check("git", check_git),
+        Check("code", check_code),
     ]
 
 
@@ -60,17 +60,20 @@ def check_python(version: tuple[int, ...]) -> Finding:
     return ok(f"{found}, in {sys.prefix}")
 
 
-def check_git() -> Finding:
-    """Whether git is there to tell which state of the code this is; runs and images are named by it."""
-    if shutil.which("git") is None:
-        return warn(
-            "not installed, so runs do not record their commit and images cannot be named.",
-            "Install it: sudo apt-get install git",
-        )
+def check_code() -> Finding:
+    """Report the name of this code, by which images and runs are called, and the commit to find it again."""
+    name, commit = container_images.tag(), container_images.commit()
+    if commit:
+        uncommitted = ", with uncommitted changes" if commit.endswith("-dirty") else ""
+        return ok(f"{name}, of commit {commit[:12]}{uncommitted}")
     if not (container_images.ROOT / ".git").exists():
-        return ok(f"installed; this code is no git checkout, its state is called {container_images.tag()}")
-    tag = container_images.tag()
-    return ok(f"this code is {tag}" + (", with changes that are in no commit" if "-dirty-" in tag else ""))
+        return ok(f"{name}; no git checkout of its own, so runs record no commit")
+    if shutil.which("git") is None:
+        return warn(f"{name}; git is not installed, so runs record no commit.", "Install it: sudo apt-get install git")
+    return warn(
+        f"{name}; git cannot read this checkout, so runs record no commit.",
+        f"See why: git -C {container_images.ROOT} log -1",
+    )
 
 
 def check_disk(runs: Path) -> Finding:

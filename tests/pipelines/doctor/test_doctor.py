@@ -26,6 +26,7 @@ from pipelines.checks import Check, Finding, UntoldError, Verdict, ok, perform
 from pipelines.commands import doctor
 from pipelines.doctor import data, machine, packages
 from tests.conftest import MNIST
+from tests.pipelines.test_container_images import checkout, git  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[3]
 
@@ -93,7 +94,7 @@ def test_what_was_asked_for_and_is_not_there_fails(elsewhere: Path, mnist_doctor
 
 
 def test_nothing_is_changed_by_looking(elsewhere: Path, mnist_doctor: Doctor) -> None:
-    (elsewhere / "mnist.toml").write_text('[cluster]\ntarget = "kubeflow"\nhost = "http://127.0.0.1:9"\n')
+    (elsewhere / "mnist.toml").write_text('[cluster]\nplatform = "kubeflow"\nhost = "http://127.0.0.1:9"\n')
     shutil.copy(SAMPLE, elsewhere / "digits.npz")
     before, shared = snapshot(elsewhere), set(Path("/dev/shm").iterdir())
     for words in ((), ("--on", "docker"), ("--on", "cluster"), ("--on", "nowhere")):
@@ -115,7 +116,7 @@ def test_a_profile_that_is_not_there_is_one_failing_line(elsewhere: Path, mnist_
 
 def test_a_secret_that_stands_in_the_profile_is_not_shown(elsewhere: Path, mnist_doctor: Doctor) -> None:
     (elsewhere / "mnist.toml").write_text(
-        '[cluster]\ntarget = "kubeflow"\nhost = "http://user:hunter2@127.0.0.1"\npassword = "hunter2"\n'
+        '[cluster]\nplatform = "kubeflow"\nhost = "http://user:hunter2@127.0.0.1"\npassword = "hunter2"\n'
     )
     for words in ((), ("--on", "cluster")):
         code, printed = mnist_doctor(*words)
@@ -269,11 +270,25 @@ def test_a_disk_without_room_for_a_run_is_failing(tmp_path: Path, monkeypatch: p
     assert machine.check_disk(tmp_path / "runs").verdict is Verdict.WARNING
 
 
-def test_without_git_it_says_what_is_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = machine.check_git()
+def test_the_name_of_the_code_and_its_commit_are_reported(checkout: Path) -> None:  # noqa: F811
+    name, head = container_images.tag(), git(checkout, "rev-parse", "HEAD")[:12]
+    assert machine.check_code() == ok(f"{name}, of commit {head}")
+    (checkout / "components" / "step.py").write_text("answer = 43\n")
+    assert machine.check_code() == ok(f"{container_images.tag()}, of commit {head}, with uncommitted changes")
+    (checkout / ".git" / "HEAD").write_text("nonsense")
+    found = machine.check_code()
     assert found.verdict is Verdict.WARNING
-    assert "sudo apt-get install git" in found.text
+    assert "git cannot read this checkout" in found.text
+    (checkout / ".git").rename(checkout.parent / "elsewhere")
+    assert machine.check_code().verdict is Verdict.OK
+    assert "no git checkout of its own" in machine.check_code().text
+
+
+def test_without_git_it_says_what_is_lost(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: F811
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = machine.check_code()
+    assert found.verdict is Verdict.WARNING
+    assert "runs record no commit. Install it: sudo apt-get install git" in found.text
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs to mount")
@@ -323,10 +338,10 @@ def test_a_machine_without_a_gpu_is_fine(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_profile_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mnist.toml"
-    file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\ntarget = "mars"\n')
+    file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\nplatform = "mars"\n')
     with pytest.raises(SettingError, match=r"\[two\] has platform is 'mars'"):
         machine.check_profiles(file)
-    file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n')
+    file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n')
     assert "has one;" in machine.check_profiles(file).text
 
 

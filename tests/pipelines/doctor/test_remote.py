@@ -1,4 +1,4 @@
-"""What a remote place needs of this side: images in a registry, schedules that can be, a bucket."""
+"""What a platform needs of this side: images in a registry, schedules that it can run, a bucket."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registry
 
 @pytest.fixture
 def lock(checkout: Path, server: Registry) -> Path:  # noqa: F811
-    """A lock of images of this commit in that registry."""
+    """A lock of images of this code in that registry."""
     names = (STEPS_IMAGE, TRAINER_IMAGE)
     references = {name: f"{server.host}/team/{name}@{DIGEST}" for name in names}
     container_images.write_lock(references, checkout / container_images.LOCK_FILE)
@@ -57,12 +57,12 @@ def log_in(folder: Path, host: str, user: str, password: str) -> None:
     (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
 
 
-def test_the_images_of_this_commit_must_have_been_pushed(lock: Path) -> None:
+def test_the_images_of_this_code_must_have_been_pushed(lock: Path) -> None:
     found = shared_checks.check_images(profile())
     assert found.verdict is Verdict.OK
     assert container_images.tag() in found.text
     (lock.parent / "components" / "step.py").write_text("answer = 43\n")
-    with pytest.raises(ImageError, match="changes that are in no commit"):
+    with pytest.raises(ImageError, match="uncommitted changes"):
         shared_checks.check_images(profile())
     git(lock.parent, "commit", "--all", "--quiet", "--message", "second")
     with pytest.raises(ImageError, match=r"holds the images of .* but this code is .*make push"):
