@@ -49,12 +49,12 @@ def doctor(on: Place = None, profiles: Profiles = configuration.FILE) -> None:
     # Libraries log each try; what comes of it is in the check's line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     counts: Counter[Verdict] = Counter()
-    stand: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     for section in _choose(on, profiles):
         console.print(f"[bold]{escape(section.title)}[/bold]")
         for check in section.checks:
             with console.status(f"{check.name} ..."):  # shown on a terminal only
-                finding = perform(check, stand)
+                finding = perform(check, passed)
             if section.optional and finding.verdict is Verdict.FAILING:
                 finding = replace(finding, verdict=Verdict.WARNING)
             counts[finding.verdict] += 1

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from components.mnist.data.sources import SAMPLE
 from components.mnist.errors import SettingError
 from pipelines import checks, container_images
-from pipelines.checks import Check, Finding, UntoldError, Verdict, ok, perform
+from pipelines.checks import Check, Finding, NotCheckedError, Verdict, ok, perform
 from pipelines.commands import doctor
 from pipelines.doctor import data, machine, packages
 from tests.conftest import MNIST
@@ -141,7 +141,7 @@ def test_what_a_check_refuses_is_failing_in_its_own_words() -> None:
 
 def test_what_nobody_tells_is_not_checked() -> None:
     def say_nothing() -> Finding:
-        raise UntoldError("it is closed.")
+        raise NotCheckedError("it is closed.")
 
     assert look(say_nothing) == Finding(Verdict.SKIPPED, "because it is closed.")
 
@@ -173,14 +173,14 @@ def test_one_failing_check_keeps_only_those_from_being_made_that_need_it() -> No
     def refuse() -> Finding:
         raise SettingError("no.")
 
-    stand: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     made = [
         Check("first", refuse),
         Check("second", lambda: ok("fine"), needs=("first",)),
         Check("third", lambda: ok("fine"), needs=("second",)),
         Check("fourth", lambda: ok("fine")),
     ]
-    texts = [perform(each, stand).text for each in made]
+    texts = [perform(each, passed).text for each in made]
     assert texts == [
         "no.",
         "because it needs first, see above",
@@ -191,11 +191,11 @@ def test_one_failing_check_keeps_only_those_from_being_made_that_need_it() -> No
 
 def test_what_nobody_tells_keeps_nothing_from_being_made() -> None:
     def say_nothing() -> Finding:
-        raise UntoldError("it is closed.")
+        raise NotCheckedError("it is closed.")
 
-    stand: dict[str, bool] = {}
-    perform(Check("first", say_nothing), stand)
-    assert perform(Check("second", lambda: ok("fine"), needs=("first",)), stand) == ok("fine")
+    passed: dict[str, bool] = {}
+    perform(Check("first", say_nothing), passed)
+    assert perform(Check("second", lambda: ok("fine"), needs=("first",)), passed) == ok("fine")
 
 
 @pytest.mark.parametrize("make", [checks.fail, checks.warn])

@@ -126,8 +126,8 @@ def label(revision: str = "") -> dict[str, str]:
 
 
 def look() -> dict[str, Finding]:
-    stand: dict[str, bool] = {}
-    return {check.name: perform(check, stand) for check in engine.for_containers()}
+    passed: dict[str, bool] = {}
+    return {check.name: perform(check, passed) for check in engine.for_containers()}
 
 
 def test_an_engine_with_the_images_of_this_code_is_fine(played: PlayedEngine) -> None:
