@@ -74,7 +74,7 @@ def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
     """Make sure that an image is there and, when it is one of this project, that it holds this code.
 
     Raises:
-        EngineError: It is missing, or built from another commit.
+        EngineError: It is missing, or built from other code.
     """
     labels = engine.find_image(reference)
     name = reference.rpartition(":")[0]
@@ -85,11 +85,9 @@ def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
         raise EngineError(f"{reference}: no such image, and none is ever pulled.{only} Build it: {make}")
     if name not in container_images.IMAGES or REVISION not in labels:
         return  # an image of one's own
-    expected = container_images.revision() if (container_images.ROOT / ".git").exists() else container_images.tag()
-    if labels[REVISION] != expected:
+    if labels[REVISION] != (tag := container_images.tag()):
         raise EngineError(
-            f"{reference}: built from commit {labels[REVISION][:12]}, but this code is {expected[:12]}. "
-            f"Build it again: {make}"
+            f"{reference}: built from the code {labels[REVISION]}, but this code is {tag}. Build it again: {make}"
         )
 
 

@@ -33,7 +33,7 @@ def prepare(
 
     Raises:
         SettingError: Something of any of them is refused; all refusals in one.
-        ImageError: No pushed images belong to this commit.
+        ImageError: No pushed images belong to this code.
     """
     prepared, refusals = [], []
     for schedule in profile.schedules:

@@ -122,12 +122,12 @@ def played(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedEngine]:
 
 
 def label(revision: str = "") -> dict[str, str]:
-    return {REVISION: revision or container_images.revision()}
+    return {REVISION: revision or container_images.tag()}
 
 
 def look() -> dict[str, Finding]:
-    stand: dict[str, bool] = {}
-    return {check.name: perform(check, stand) for check in engine.for_containers()}
+    passed: dict[str, bool] = {}
+    return {check.name: perform(check, passed) for check in engine.for_containers()}
 
 
 def test_an_engine_with_the_images_of_this_code_is_fine(played: PlayedEngine) -> None:
@@ -146,9 +146,9 @@ def test_missing_images_are_to_be_built_and_nothing_is_started_without_them(play
     assert found["GPU in containers"].verdict is Verdict.SKIPPED
 
 
-def test_images_of_another_commit_are_to_be_built_again(played: PlayedEngine) -> None:
-    played.labels[container_images.local_reference(STEPS_IMAGE)] = label("1" * 40)
-    assert "built from commit 111111111111, but this code is" in look()["images"].text
+def test_images_of_other_code_are_to_be_built_again(played: PlayedEngine) -> None:
+    played.labels[container_images.local_reference(STEPS_IMAGE)] = label("1" * 12)
+    assert "built from the code 111111111111, but this code is" in look()["images"].text
 
 
 def give_gpu(played: PlayedEngine) -> None:
