@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from components.mnist.data.sources import SAMPLE
 from components.mnist.errors import SettingError
-from pipelines import checks, container_images
+from pipelines import checks, cli, container_images
 from pipelines.checks import Check, Finding, NotCheckedError, Verdict, ok, perform
 from pipelines.commands import doctor
 from pipelines.doctor import data, machine, packages
@@ -37,13 +36,11 @@ Doctor = Callable[..., tuple[int, str]]
 @pytest.fixture
 def mnist_doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """The command in the current folder: its exit code, and what it printed."""
-    app = typer.Typer()
-    app.command()(doctor.doctor)
 
     def run(*words: str) -> tuple[int, str]:
         printed = StringIO()
         monkeypatch.setattr(doctor, "console", Console(file=printed, highlight=False))
-        return CliRunner().invoke(app, list(words), catch_exceptions=False).exit_code, printed.getvalue()
+        return CliRunner().invoke(cli.app, ["doctor", *words], catch_exceptions=False).exit_code, printed.getvalue()
 
     return run
 
@@ -339,7 +336,7 @@ def test_a_machine_without_a_gpu_is_fine(tmp_path: Path, monkeypatch: pytest.Mon
 def test_every_profile_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mnist.toml"
     file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\nplatform = "mars"\n')
-    with pytest.raises(SettingError, match=r"\[two\] has platform is 'mars'"):
+    with pytest.raises(SettingError, match=r"\[two\] has the platform 'mars'"):
         machine.check_profiles(file)
     file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n')
     assert "has one;" in machine.check_profiles(file).text

@@ -72,7 +72,7 @@ def test_the_images_of_this_code_must_have_been_pushed(lock: Path) -> None:
 
 
 def test_a_gpu_needs_the_trainer_with_cuda(lock: Path) -> None:
-    with pytest.raises(ImageError, match=r"not pushed for this commit.*GPU=1"):
+    with pytest.raises(ImageError, match=r"not pushed for this code.*GPU=1"):
         shared_checks.check_images(profile(accelerator="nvidia.com/gpu"))
 
 
@@ -81,7 +81,7 @@ def test_an_open_registry_says_what_it_has(lock: Path, server: Registry) -> None
     server.images.remove((f"team/{TRAINER_IMAGE}", DIGEST))
     found = check_registry()
     assert found.verdict is Verdict.FAILING
-    assert f"no {server.host}/team/{TRAINER_IMAGE} of this commit any more" in found.text
+    assert f"no {server.host}/team/{TRAINER_IMAGE} of this code any more" in found.text
     assert "make push REGISTRY=host/path" in found.text
 
 
