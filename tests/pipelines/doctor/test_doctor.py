@@ -105,8 +105,8 @@ def test_a_missing_profile_is_one_failing_line(elsewhere: Path, mnist_doctor: Do
     assert code == 1
     assert read(printed)["profile"] == (
         "failing",
-        "--on cluster: no such place; expected local, docker, or a profile of mnist.toml, which is not there. Start "
-        "from the example: cp mnist.example.toml mnist.toml",
+        "--on cluster: neither local nor docker, and there is no mnist.toml with profiles. Start from the example: "
+        "cp mnist.example.toml mnist.toml",
     )
     assert read(printed)["Python"][0] == "ok"
 
