@@ -21,7 +21,7 @@ def task(name: str, folder: Path, *, source: str = "", inputs: tuple[Path, ...] 
         "outputs": {"outputFile": str(folder / name / "executor_output.json")},
     }
     command = ["sh", "-c", "", "--executor_input", json.dumps(executor_input), "--function_to_execute", name]
-    return Task(name, "image", command, {}, folder, folder / "log", folder / "error.json")
+    return Task(name, "image", command, {}, folder / "log", folder / "error.json")
 
 
 @pytest.fixture
