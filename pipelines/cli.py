@@ -28,7 +28,7 @@ from pipelines.runners import docker, local
 
 RUNNERS = {"local": local.run, "docker": docker.run}
 # Called when a place is used: naming images asks git.
-PLACES = {"local": training.Place, "docker": docker.place}
+PLACES = {"local": training.Place, "docker": docker.placement}
 
 app = typer.Typer(
     help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",

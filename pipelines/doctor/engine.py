@@ -27,7 +27,7 @@ def for_containers() -> list[Check]:
 
 def check_engine() -> Finding:
     """Whether an engine answers, and which."""
-    with open_engine() as engine, engine.explained():
+    with open_engine() as engine, engine.errors_explained():
         version = engine.client.version()
         name = next((part["Name"] for part in version.get("Components") or [] if "Engine" in part.get("Name", "")), "")
         name = "Podman" if "Podman" in name else "Docker Engine"
@@ -36,7 +36,7 @@ def check_engine() -> Finding:
 
 def check_disk() -> Finding:
     """Whether the engine has room for images."""
-    with open_engine() as engine, engine.explained():
+    with open_engine() as engine, engine.errors_explained():
         folder = Path(engine.client.info().get("DockerRootDir") or "")
         is_built = all(
             engine.find_image(container_images.local_reference(name)) for name in (STEPS_IMAGE, TRAINER_IMAGE)
