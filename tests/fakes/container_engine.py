@@ -19,7 +19,7 @@ class PlayedEngine:
         refusals: By action (create, start, remove): the status and the message of its answer.
         on_create: Called when a container exists, before its creation is answered.
         containers: Those that exist now.
-        started: How many were started.
+        actions: What was done to containers, in order: create, attach, start, wait, remove.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class PlayedEngine:
         self.refusals: dict[str, tuple[int, str]] = {}
         self.on_create: Callable[[], None] = lambda: None
         self.containers: list[str] = []
-        self.started = 0
+        self.actions: list[str] = []
         played = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -76,6 +76,7 @@ class PlayedEngine:
         return self._answer_container(found[1], method, found[2], query)
 
     def _create(self) -> tuple[int, Any]:
+        self.actions.append("create")
         if "create" in self.refusals:
             return self._refuse("create")
         self.containers.append(f"c{len(self.containers)}")
@@ -85,24 +86,15 @@ class PlayedEngine:
     def _answer_container(
         self, container: str, method: str, action: str | None, query: dict[str, str]
     ) -> tuple[int, Any]:
-        match method, action:
-            case "POST", "/attach":
-                return 200, None
-            case "POST", "/start":
-                self.started += 1
-                return self._refuse("start") if "start" in self.refusals else (204, None)
-            case "POST", "/wait":
-                if query.get("condition") == "removed":
-                    self.containers.remove(container)
-                return 200, {"StatusCode": 0}
-            case "GET", "/json":
-                return 200, {"Id": container, "State": {"OOMKilled": False}, "Config": {"Tty": False}}
-            case "DELETE", None:
-                if "remove" in self.refusals:
-                    return self._refuse("remove")
-                self.containers.remove(container)
-                return 204, None
-        return 404, {"message": "page not found"}
+        name = "remove" if method == "DELETE" else str(action).removeprefix("/")
+        if (method, name) == ("GET", "json"):
+            return 200, {"Id": container, "State": {"OOMKilled": False}, "Config": {"Tty": False}}
+        self.actions.append(name)
+        if name in self.refusals:
+            return self._refuse(name)
+        if name == "remove" or query.get("condition") == "removed":
+            self.containers.remove(container)
+        return (200, {"StatusCode": 0}) if name == "wait" else (204, None)
 
     def _refuse(self, action: str) -> tuple[int, Any]:
         status, message = self.refusals[action]

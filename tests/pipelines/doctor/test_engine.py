@@ -37,7 +37,7 @@ def test_an_engine_with_the_images_of_this_code_is_fine(played: PlayedEngine) ->
     assert found["engine"].text == f"Docker Engine 28.2.2, API 1.50, at {played.address}"
     assert found["images"].verdict is found["GPU in containers"].verdict is Verdict.OK
     assert container_images.tag() in found["images"].text
-    assert played.started == 0  # without a hint at a GPU nothing is started to look for one
+    assert played.actions == []  # without a hint at a GPU nothing is started to look for one
 
 
 def test_missing_images_are_to_be_built_and_nothing_is_started_without_them(played: PlayedEngine) -> None:
@@ -62,7 +62,7 @@ def test_a_gpu_needs_the_trainer_with_cuda(played: PlayedEngine) -> None:
     found = look()["GPU in containers"]
     assert found.verdict is Verdict.WARNING
     assert "make images GPU=1" in found.text
-    assert played.started == 1
+    assert played.actions.count("start") == 1
     played.labels[container_images.local_reference(container_images.TRAINER_GPU_IMAGE)] = label()
     assert look()["GPU in containers"].verdict is Verdict.OK
 

@@ -21,6 +21,13 @@ def run(engine: Engine) -> None:
     assert engine.run("image", ["true"], name="mnist-x", memory_bytes=2**30, tmp_bytes=2**20).code == 0
 
 
+def test_the_output_is_attached_before_the_start_so_that_not_a_byte_is_lost(
+    played_engine: PlayedEngine, engine: Engine
+) -> None:
+    run(engine)
+    assert played_engine.actions == ["create", "attach", "start", "wait", "remove"]
+
+
 def test_a_full_disk_of_the_engine_is_called_that(played_engine: PlayedEngine, engine: Engine) -> None:
     # As Docker 20.10 answers.
     played_engine.refusals["create"] = (500, "mkdir /var/lib/docker/overlay2/8f5a-init: no space left on device")
@@ -47,7 +54,7 @@ def test_an_interruption_during_the_creation_leaves_no_container(played_engine: 
             run(engine)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert played_engine.started == 0
+    assert "start" not in played_engine.actions
     assert played_engine.containers == []
 
 
