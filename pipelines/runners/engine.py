@@ -139,6 +139,8 @@ class Engine:
             memory_bytes: What it may use, files in /tmp included; there is no swap beyond.
             tmp_bytes: Size of /tmp, the only folder outside `mounts` that can be written to.
             folder: The working directory.
+            mounts: Bind mounts of files and folders of this machine.
+            network: Whether it has one.
             gpu: Whether it gets every NVIDIA GPU of the engine.
             follow: Takes the lines that it prints, each as soon as it is complete.
 
@@ -179,7 +181,7 @@ class Engine:
                     _remove(container)
 
     def _isolation(self) -> dict[str, object]:
-        """What keeps every container from this machine: as little as possible is writable, permitted or kept."""
+        """Options of every container: as little as possible is writable, permitted or kept."""
         return {
             "read_only": True,
             "cap_drop": ["ALL"],

@@ -162,7 +162,7 @@ def test_an_argument_arrives_as_it_was_given(run: RunFolder, tmp_path: Path, tex
     assert (run.steps / "speak" / "said").read_text() == text
 
 
-def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: RunFolder, tmp_path: Path) -> None:
+def test_a_failed_step_shows_the_librarys_own_line_and_stops_the_run(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(StepError) as failure:
         local.run(refusing, {}, run=run, display=show(tmp_path / "shown"))
     assert failure.value.step == "refuse"
