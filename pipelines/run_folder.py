@@ -29,16 +29,16 @@ class StepError(Exception):
     Attributes:
         step: Its name.
         message: The library's own line or, without one, what its exit code says.
-        details: The traceback, where there is one.
         log: The step's log.
+        details: The traceback, where there is one.
     """
 
-    def __init__(self, step: str, message: str, details: str, log: Path) -> None:
+    def __init__(self, step: str, message: str, *, log: Path, details: str = "") -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
         self.message = message
-        self.details = details
         self.log = log
+        self.details = details
 
 
 class RunFolder:

@@ -111,7 +111,7 @@ def _allow_source(access: Access, task: Task) -> None:
         try:
             locate(source, Path())
         except MnistError as error:
-            raise StepError(task.name, str(error), "", task.log) from error
+            raise StepError(task.name, str(error), log=task.log) from error
         if source.startswith("~"):  # the container has another home
             access.source = str(Path(source).expanduser())
         _allow_path(access, access.source)

@@ -32,7 +32,6 @@ from pipelines.runners.orchestration import Task, follow, run_tasks
 TRAIN = "train"
 MAKE = "make images"
 REVISION = "org.opencontainers.image.revision"
-TMP_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL
 
 
@@ -163,7 +162,7 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
             if error_file.is_file():
                 shutil.move(error_file, task.error_file)
     if (ended.out_of_memory or ended.code == KILLED) and not task.error_file.is_file():
-        raise StepError(task.name, _explain_kill(ended, memory), "", task.log)
+        raise StepError(task.name, _explain_kill(ended, memory), log=task.log)
     return ended.code
 
 
@@ -177,7 +176,6 @@ def _run_container(engine: Engine, task: Task, access: Access, display: Display,
             _with_source(task.command, access.source),
             name=f"mnist-{task.name}",
             memory_bytes=memory,
-            tmp_bytes=TMP_BYTES,
             folder=access.folder,
             environment=access.environment,
             mounts=access.mounts,

@@ -25,6 +25,7 @@ from pipelines.runners.streams import read_lines
 # Every container of this project has this label: docker ps --all --filter label=mnist-pipeline.step
 LABEL = "mnist-pipeline.step"
 SECONDS_TO_REMOVE = 20
+TMP_BYTES = 512 * 2**20  # of /tmp, the only folder outside the mounts that can be written to
 # A container sees its GPU as one of these: NVIDIA's driver on Linux, and on Windows.
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
@@ -110,7 +111,7 @@ class Engine:
         """
         command = ["sh", "-c", " || ".join(f"test -e {file}" for file in GPU_FILES)]
         try:
-            found = self.run(image, command, name="mnist-gpu", memory_bytes=2**30, tmp_bytes=2**20, gpu=True).code == 0
+            found = self.run(image, command, name="mnist-gpu", memory_bytes=2**30, gpu=True).code == 0
         except EngineError as error:
             return str(error)
         # Podman before version 5 accepts the request for a GPU and ignores it.
@@ -123,7 +124,6 @@ class Engine:
         *,
         name: str,
         memory_bytes: int,
-        tmp_bytes: int,
         folder: str = "/",
         environment: Mapping[str, str] | None = None,
         mounts: Sequence[Mount] = (),
@@ -137,7 +137,6 @@ class Engine:
             command: Words; the image's own entry point is not used.
             name: Its name begins with this; the rest makes it unique.
             memory_bytes: What it may use, files in /tmp included; there is no swap beyond.
-            tmp_bytes: Size of /tmp, the only folder outside `mounts` that can be written to.
             folder: The working directory.
             mounts: Bind mounts of files and folders of this machine.
             network: Whether it has one.
@@ -156,7 +155,6 @@ class Engine:
             "mounts": list(mounts),
             "mem_limit": memory_bytes,
             "memswap_limit": memory_bytes,
-            "tmpfs": {"/tmp": f"size={tmp_bytes},mode=1777"},
             "network_mode": None if network else "none",
             "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if gpu else None,
             **self._isolation(),
@@ -184,6 +182,7 @@ class Engine:
         """Options of every container: as little as possible is writable, permitted or kept."""
         return {
             "read_only": True,
+            "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},
             "cap_drop": ["ALL"],
             # Relabelling a user's data for SELinux would change it for everybody else.
             "security_opt": ["no-new-privileges", *(["label=disable"] if self._has_selinux else [])],

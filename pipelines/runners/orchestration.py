@@ -165,7 +165,7 @@ def _run_task(task: Task, display: Display, start: Start) -> None:
         raise _explain_failure(task, code)
     if missing := task.missing_outputs():
         names = ", ".join(path.name for path in missing)
-        raise StepError(task.name, f"ended without an error, but did not write {names}.", "", task.log)
+        raise StepError(task.name, f"ended without an error, but did not write {names}.", log=task.log)
 
 
 def _explain_failure(task: Task, code: int) -> StepError:
@@ -173,7 +173,7 @@ def _explain_failure(task: Task, code: int) -> StepError:
     if task.error_file.is_file():
         error = json.loads(task.error_file.read_text(encoding="utf-8"))
         message = error["message"] if error["expected"] else f"unexpected {error['error']}: {error['message']}"
-        return StepError(task.name, message, error["details"], task.log)
+        return StepError(task.name, message, log=task.log, details=error["details"])
     number = -code if code < 0 else code - 128  # a shell adds 128 to the signal that ended its child
     if number == signal.SIGKILL:
         message = "killed from outside, most often because memory ran out."
@@ -183,7 +183,7 @@ def _explain_failure(task: Task, code: int) -> StepError:
         lines = task.log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         message = f"ended with exit code {code}; the last it printed: {last}"
-    return StepError(task.name, message, "", task.log)
+    return StepError(task.name, message, log=task.log)
 
 
 @contextlib.contextmanager

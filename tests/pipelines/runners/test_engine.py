@@ -18,7 +18,7 @@ def engine(played_engine: PlayedEngine) -> Iterator[Engine]:
 
 
 def run(engine: Engine) -> None:
-    assert engine.run("image", ["true"], name="mnist-x", memory_bytes=2**30, tmp_bytes=2**20).code == 0
+    assert engine.run("image", ["true"], name="mnist-x", memory_bytes=2**30).code == 0
 
 
 def test_the_output_is_attached_before_the_start_so_that_not_a_byte_is_lost(
