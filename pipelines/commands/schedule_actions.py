@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.markup import escape
 
 from components.mnist.errors import SettingError
 from pipelines.commands.console import console, errors
@@ -34,9 +33,9 @@ def show_plan(on: str, profiles: Path, *, prune: bool) -> bool:
     count = sum(change.kind.is_change for change in changes)
     if count:
         plural = "" if count == 1 else "s"
-        console.print(f"{count} change{plural}; to apply: {_spell_apply(on, profiles, prune)}", soft_wrap=True)
+        console.out(f"{count} change{plural}; to apply: {_spell_apply(on, profiles, prune)}")
     else:
-        console.print("Nothing to change.")
+        console.out("Nothing to change.")
     return count > 0
 
 
@@ -50,12 +49,12 @@ def apply_plan(on: str, profiles: Path, *, prune: bool) -> None:
             platform, changes, profile=profile.name, show=lambda change: show_change(change, changes, done=True)
         )
     for change, error in failures:
-        errors.print(f"[red]{escape(f'{change.kind} {change.name}: {error}')}[/red]", soft_wrap=True)
+        errors.out(f"{change.kind} {change.name}: {error}", style="red")
     if failures:
-        errors.print(f"{len(failures)} not done. Fix the cause, then repeat: {again}", soft_wrap=True)
+        errors.out(f"{len(failures)} not done. Fix the cause, then repeat: {again}")
         raise typer.Exit(1)
     if not any(change.kind.is_change for change in changes):
-        console.print("Nothing to change.")
+        console.out("Nothing to change.")
 
 
 def list_existing(on: str, profiles: Path) -> None:
@@ -65,11 +64,11 @@ def list_existing(on: str, profiles: Path) -> None:
     own = [each for each in existing if each.mark and each.mark.profile == profile.name]
     others = [each for each in existing if each not in own]
     if not own:
-        console.print(f"Profile {profile.name} has no schedules on the platform.")
+        console.out(f"Profile {profile.name} has no schedules on the platform.")
     for each in own:
         show_existing(each, own, owner="")
     if others:
-        console.print("Made by others, never touched:")
+        console.out("Made by others, never touched:")
     for each in others:
         show_existing(each, others, owner=f", profile {each.mark.profile}" if each.mark else "")
 
@@ -80,10 +79,10 @@ def pause_schedule(name: str, on: str, profiles: Path) -> None:
     found = find_schedules(name, profile.name, platform.list_schedules())
     for each in found:
         if each.ended:
-            console.print(f"ended    {escape(name_of(each))}: it never fires again", soft_wrap=True)
+            console.out(f"ended    {name_of(each)}: it never fires again")
             continue
         platform.pause_schedule(each.id)
-        console.print(f"paused   {escape(name_of(each))}", soft_wrap=True)
+        console.out(f"paused   {name_of(each)}")
     _warn_of_opposite(profile, found, paused=True)
 
 
@@ -97,7 +96,7 @@ def resume_schedule(name: str, on: str, profiles: Path) -> None:
             f"--on {on}"
         )
     platform.resume_schedule(found.id)
-    console.print(f"resumed  {escape(name_of(found))}", soft_wrap=True)
+    console.out(f"resumed  {name_of(found)}")
     _warn_of_opposite(profile, [found], paused=False)
 
 
@@ -111,9 +110,9 @@ def run_schedule(name: str, on: str, profiles: Path) -> None:
         "runs."
     ):
         run_id = platform.run_schedule(found.id, name=run_name)
-    console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
-    console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
-    console.print(f"follow it: mnist follow {escape(run_id)} --on {escape(on)}", soft_wrap=True)
+    console.out(f"run   {run_id}")
+    console.out(f"page  {platform.link(run_id)}")
+    console.out(f"follow it: mnist follow {run_id} --on {on}")
 
 
 def delete_schedule(name: str, on: str, profiles: Path) -> None:
@@ -125,17 +124,13 @@ def delete_schedule(name: str, on: str, profiles: Path) -> None:
     except SettingError:
         if name not in in_file:
             raise
-        console.print(
-            f"{name}: not on the platform, nothing to remove. It is in {escape(str(profiles))}: the next apply creates "
-            "it.",
-            soft_wrap=True,
-        )
+        console.out(f"{name}: not on the platform, nothing to remove. It is in {profiles}: the next apply creates it.")
         return
     for each in found:
         platform.delete_schedule(each.id)
-        console.print(f"removed  {escape(name_of(each))}", soft_wrap=True)
+        console.out(f"removed  {name_of(each)}")
     if name_of(found[0]) in in_file:
-        console.print(f"It is still in {escape(str(profiles))}: the next apply creates it again.", soft_wrap=True)
+        console.out(f"It is still in {profiles}: the next apply creates it again.")
 
 
 def _connect(on: str, profiles: Path) -> tuple[PlatformClient, Profile]:
@@ -149,9 +144,8 @@ def _plan(platform: PlatformClient, profile: Profile, *, prune: bool, now: datet
 
 
 def _spell_apply(on: str, profiles: Path, prune: bool) -> str:
-    """The command that applies the plan, for rich."""
     options = f"{' --prune' if prune else ''}{f' --profiles {profiles}' if profiles != PROFILES else ''}"
-    return escape(f"mnist schedule apply --on {on}{options}")
+    return f"mnist schedule apply --on {on}{options}"
 
 
 @contextmanager
@@ -160,7 +154,7 @@ def _interruptible(advice: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(f"Interrupted. {advice}", soft_wrap=True)
+        errors.out(f"Interrupted. {advice}")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -170,7 +164,5 @@ def _warn_of_opposite(profile: Profile, found: Iterable[Existing], *, paused: bo
     for schedule in profile.schedules:
         if schedule.name in names and schedule.paused is not None and schedule.paused != paused:
             then = "pauses" if schedule.paused else "resumes"
-            console.print(
-                f"[yellow]The file says paused = {str(schedule.paused).lower()}: the next apply {then} it.[/yellow]",
-                soft_wrap=True,
-            )
+            says = f"The file says paused = {str(schedule.paused).lower()}"
+            console.out(f"{says}: the next apply {then} it.", style="yellow")

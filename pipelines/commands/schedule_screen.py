@@ -66,7 +66,7 @@ def show_existing(each: Existing, among: Iterable[Existing], *, owner: str) -> N
     width = max(len(_clean(name_of(other))) for other in among)
     state = "ended" if each.ended else "paused" if each.paused else "active"
     line = f"{state:<8} {_clean(name_of(each)):<{width}}  {_describe_times(each)}, since {each.created:%Y-%m-%d}"
-    console.print(escape(f"{line} ({each.id}{owner})"), soft_wrap=True)
+    console.out(f"{line} ({each.id}{owner})")
 
 
 def _describe_times(existing: Existing) -> str:
