@@ -9,7 +9,7 @@ import pytest
 
 from components.mnist.training import devices
 
-devices.quieten()
+devices.prepare_keras()
 
 from components.mnist.data.datasets import Dataset, read_dataset, write_dataset  # noqa: E402
 from components.mnist.model import scale  # noqa: E402
@@ -38,7 +38,7 @@ def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> Dataset:
 
 
 def test_batches_in_order_are_the_data_as_it_is(dataset: Dataset) -> None:
-    batches = Batches(dataset, batch_size=64, shift=0, seed=None)
+    batches = Batches(dataset, batch_size=64)
     images, labels = zip(*[batches[index] for index in range(len(batches))], strict=True)
     assert [len(part) for part in images] == [64, 64, 64, 8]
     np.testing.assert_array_equal(np.concatenate(images), scale(dataset.images))
