@@ -38,19 +38,15 @@ def train(
     """
     from pathlib import Path
 
+    from components.mnist.settings import Recipe
     from components.mnist.training.step import train_model
 
+    # By name, from the parameters above: a new one needs no further line here.
+    recipe = Recipe.from_parameters(locals())
     card = train_model(
+        recipe=recipe,
         training_folder=Path(training_data.path),
         validation_folder=Path(validation_data.path),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        label_smoothing=label_smoothing,
-        shift=shift,
-        precision=precision,
-        seed=seed,
-        require_gpu=require_gpu,
         model_folder=Path(model.path),
         history_folder=Path(history.path),
     )

@@ -5,7 +5,7 @@ Pure functions of one run's story; knows no folders.
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import jinja2
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from components.mnist.data.datasets import Dataset, Manifest
 from components.mnist.evaluation.results import Evaluation
+from components.mnist.history import Epoch
 from components.mnist.model import ModelCard
 from components.mnist.report import charts, wording
 from components.mnist.report.palette import DARK, LIGHT
@@ -40,7 +41,7 @@ class Story:
     """
 
     card: ModelCard
-    history: list[dict[str, float]]
+    history: list[Epoch]
     evaluation: Evaluation
     probabilities: np.ndarray
     test: Dataset
@@ -51,7 +52,7 @@ class Story:
     @property
     def best_epoch(self) -> int:
         """The epoch whose weights were kept, from 1."""
-        return int(self.card.figures["best_epoch"])
+        return self.card.metrics.best_epoch
 
     @property
     def counts(self) -> dict[str, tuple[int, ...]]:
@@ -105,7 +106,7 @@ def draw_charts(story: Story) -> dict[str, Chart]:
     found, best = story.evaluation, story.best_epoch
 
     def curve(name: str, column: str, *, shares: bool) -> Chart:
-        training, validation = ([row[prefix + column] for row in story.history] for prefix in ("", "val_"))
+        training, validation = ([getattr(row, prefix + column) for row in story.history] for prefix in ("", "val_"))
         return Chart(
             charts.draw_curve(training, validation, best_epoch=best, percent=shares),
             wording.describe_curve(name, training, validation, best_epoch=best, shares=shares),
@@ -149,7 +150,7 @@ def show_samples(story: Story) -> list[Picture]:
 
 def repeat_command(story: Story) -> str:
     """The command that makes this run again, quoted for a shell."""
-    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **story.card.recipe}
+    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **asdict(story.card.recipe)}
     return shlex.join(["mnist", "run", *[f"{name}={_spell(values[name])}" for name in SETTINGS if name in values]])
 
 
@@ -179,14 +180,14 @@ def render_summary(story: Story) -> str:
 def _tell(story: Story) -> dict[str, object]:
     """What both templates take."""
     found, card = story.evaluation, story.card
-    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **card.recipe}
+    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **asdict(card.recipe)}
     return {
         "story": story,
         "found": found,
         "card": card,
         "manifests": [story.training, story.validation, story.test.manifest],
         "where_it_fails": wording.say_where_it_fails(found),
-        "calibrated": wording.say_how_calibrated(found, label_smoothing=float(card.recipe["label_smoothing"])),
+        "calibrated": wording.say_how_calibrated(found, label_smoothing=card.recipe.label_smoothing),
         "confusions": wording.frequent_confusions(found, most=CONFUSIONS),
         "rows": list(zip(found.classes, found.support, found.recall, found.precision, found.f1, strict=True)),
         "parameters": [(name, _spell(values[name]), SETTINGS[name].meaning) for name in SETTINGS if name in values],

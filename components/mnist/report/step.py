@@ -3,8 +3,6 @@
 Reads what the other steps wrote, checks that it belongs together, and writes everything or nothing.
 """
 
-import csv
-import math
 import shutil
 from pathlib import Path
 
@@ -12,13 +10,11 @@ from components.mnist.data.datasets import read_dataset
 from components.mnist.data.leakage import count_repeated
 from components.mnist.errors import DataError, ModelError, reports_errors
 from components.mnist.evaluation.results import identify_model, read_evaluation, read_probabilities
+from components.mnist.history import read_history
 from components.mnist.model import read_card
 from components.mnist.progress import say
 from components.mnist.report.pages import Story, draw_charts, draw_picture_grids, render_page, render_summary
 from components.mnist.report.rendering import render_png
-
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds")
-CARD_FIGURES = ("training_accuracy", "validation_accuracy", "best_epoch", "seconds", "images_per_second")
 
 
 @reports_errors
@@ -80,8 +76,6 @@ def read_story(
         DataError, ModelError: An input is missing, damaged, or belongs to another run.
     """
     card = read_card(model_folder)
-    if missing := [name for name in CARD_FIGURES if name not in card.figures]:
-        raise ModelError(f"{model_folder}/model.json lacks the figures {', '.join(missing)}. Train again.")
     evaluation = read_evaluation(metrics_folder)
     training, validation, test = map(read_dataset, (training_folder, validation_folder, test_folder))
     if evaluation.test_sha256 != test.manifest.sha256:
@@ -103,10 +97,10 @@ def read_story(
                 f"{folder} is not the {split} data that {model_folder} was made with. Name the folders of one run."
             )
     history = read_history(history_folder)
-    if not 1 <= card.figures["best_epoch"] <= len(history):
+    if not 1 <= card.metrics.best_epoch <= len(history):
         raise DataError(
             f"{history_folder}/history.csv has {len(history)} epochs, but {model_folder} kept epoch "
-            f"{card.figures['best_epoch']:g}. Name the folders of one run."
+            f"{card.metrics.best_epoch}. Name the folders of one run."
         )
     return Story(
         card=card,
@@ -120,25 +114,6 @@ def read_story(
         validation=validation.manifest,
         repeated=count_repeated(test.images, training.images, validation.images),
     )
-
-
-def read_history(history_folder: Path) -> list[dict[str, float]]:
-    """Read `history.csv`: a row per epoch, in order, with the columns of HISTORY_COLUMNS.
-
-    Raises:
-        DataError: It is missing, empty, or holds anything but finite numbers.
-    """
-    path = history_folder / "history.csv"
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [{name: float(row[name]) for name in HISTORY_COLUMNS} for row in csv.DictReader(file)]
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; expected what `mnist step train` wrote.") from error
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
-        raise DataError(f"{path}: {error}; expected numbers in {', '.join(HISTORY_COLUMNS)}. Train again.") from error
-    if not rows or not all(math.isfinite(value) for row in rows for value in row.values()):
-        raise DataError(f"{path}: {len(rows)} epochs; expected at least one, and finite numbers only. Train again.")
-    return rows
 
 
 def _write_file(path: Path, content: bytes) -> None:

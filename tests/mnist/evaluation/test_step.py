@@ -87,7 +87,7 @@ def test_the_step_loads_no_training_framework(run_folder: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from components.mnist.evaluation import evaluate_model
+from components.mnist.evaluation.step import evaluate_model
 run = Path(sys.argv[1])
 evaluate_model(model_folder=run / "model", test_folder=run / "test",
                metrics_folder=run / "metrics", predictions_folder=run / "predictions")

@@ -18,7 +18,7 @@ from components.mnist.data.datasets import read_dataset, write_dataset
 from components.mnist.data.leakage import count_repeated
 from components.mnist.errors import DataError, ModelError
 from components.mnist.evaluation.step import evaluate_model
-from components.mnist.report.step import read_history, write_report
+from components.mnist.report.step import write_report
 from components.mnist.settings import SETTINGS
 from tests.conftest import write_linear_model
 
@@ -151,11 +151,11 @@ def test_the_command_repeats_the_run(page: str) -> None:
         "validation_fraction": "0.2",
         "test_fraction": "0.2",
         "epochs": "3",
-        "batch_size": "32",
-        "learning_rate": "0.002",
+        "batch_size": "16",
+        "learning_rate": "0.004",
         "label_smoothing": "0.05",
         "shift": "1",
-        "precision": "auto",
+        "precision": "float32",
         "seed": "3",
         "require_gpu": "false",
     }
@@ -195,7 +195,7 @@ def test_a_perfect_model_and_a_single_epoch_have_a_page_too(run_folder: Path) ->
     history = (run_folder / "history/history.csv").read_text().splitlines()
     (run_folder / "history/history.csv").write_text("\n".join(history[:2]) + "\n")
     card = json.loads((run_folder / "model/model.json").read_text())
-    change_json(run_folder / "model/model.json", figures=card["figures"] | {"best_epoch": 1})
+    change_json(run_folder / "model/model.json", metrics=card["metrics"] | {"best_epoch": 1})
     evaluate(run_folder)
     page = report(run_folder)
     assert "There are none: all 60 test images are answered rightly." in page
@@ -281,8 +281,8 @@ def no_model(run: Path) -> None:
     (run / "model/model.onnx").unlink()
 
 
-def card_without_figures(run: Path) -> None:
-    change_json(run / "model/model.json", figures={"best_epoch": 1})
+def card_without_metrics(run: Path) -> None:
+    change_json(run / "model/model.json", metrics={"best_epoch": 1})
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,11 @@ def card_without_figures(run: Path) -> None:
         (fewer_predictions, DataError, r"float32 \(59, 10\), but the test data needs float32 \(60, 10\)"),
         (shorter_history, DataError, r"history\.csv has 1 epochs, but .*model kept epoch 2"),
         (no_model, ModelError, r"model\.onnx cannot be read \(No such file or directory\)\. Train again"),
-        (card_without_figures, ModelError, r"model\.json lacks the figures training_accuracy, .*Train again"),
+        (
+            card_without_metrics,
+            ModelError,
+            r"model\.json: expected a card .*training_accuracy.*Train again",
+        ),
     ],
 )
 def test_what_does_not_belong_together_is_refused_and_nothing_is_written(
@@ -305,22 +309,6 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_written(
     with pytest.raises(error, match=line):
         report(run_folder)
     assert not (run_folder / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        ("", "0 epochs; expected at least one"),
-        ("epoch,loss\n1,0.5\n", "'accuracy'; expected numbers in epoch, loss, accuracy"),
-        ("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,x,1,1,1,1,1\n", "could not convert"),
-        ("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,nan,1,1,1,1,1\n", "finite numbers only"),
-        ("epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds\n1,0.5\n", "expected numbers in"),
-    ],
-)
-def test_a_history_that_is_none_is_refused(tmp_path: Path, content: str, line: str) -> None:
-    (tmp_path / "history.csv").write_text(content)
-    with pytest.raises(DataError, match=rf"history\.csv: .*{line}"):
-        read_history(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
-"""The learning rate, the best epoch, and what is said and refused while the network learns."""
+"""The learning rate, the best epoch, and what is printed and refused while the network learns."""
 
+import dataclasses
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 
 from components.mnist.training import devices
 
-devices.quieten()
+devices.prepare_keras()
 
 from components.mnist.data.datasets import Dataset  # noqa: E402
 from components.mnist.errors import TrainingError  # noqa: E402
@@ -16,6 +17,7 @@ from components.mnist.model import scale  # noqa: E402
 from components.mnist.training import fitting  # noqa: E402
 from components.mnist.training.batches import Batches  # noqa: E402
 from components.mnist.training.network import build_network  # noqa: E402
+from tests.conftest import RECIPE  # noqa: E402
 from tests.mnist.training.test_batches import write  # noqa: E402
 
 
@@ -25,16 +27,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, digits: dict[str, np.ndarr
 
 
 def fit(dataset: Dataset, *, epochs: int, learning_rate: float, label_smoothing: float = 0.05) -> fitting.Fit:
-    """Learn 200 real digits by heart."""
+    """Overfit 200 real digits."""
     devices.make_repeatable(0)
-    return fitting.fit_network(
-        build_network(10, precision="float32"),
-        Batches(dataset, batch_size=16, shift=0, seed=0),
-        Batches(dataset, batch_size=128, shift=0, seed=None),
-        epochs=epochs,
-        learning_rate=learning_rate,
-        label_smoothing=label_smoothing,
+    recipe = dataclasses.replace(
+        RECIPE, epochs=epochs, learning_rate=learning_rate, label_smoothing=label_smoothing, shift=0, seed=0
     )
+    return fitting.fit_network(build_network(10, precision="float32"), dataset, dataset, recipe=recipe)
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
@@ -55,7 +53,7 @@ def test_a_few_steps_have_a_learning_rate_too(steps: int) -> None:
     assert all(0 < rate <= 0.01 for rate in rates)
 
 
-def test_a_training_keeps_its_best_epoch_and_tells_every_one(
+def test_a_training_keeps_its_best_epoch_and_prints_every_one(
     dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MNIST_PROGRESS", "1")
@@ -67,13 +65,13 @@ def test_a_training_keeps_its_best_epoch_and_tells_every_one(
 
     kept = build_network(10, precision="float32")
     kept.set_weights(found.weights)
-    loss, accuracy = fitting.evaluate(kept, Batches(dataset, batch_size=128, shift=0, seed=None))
+    loss, accuracy = fitting.evaluate(kept, dataset)
     best = found.epochs[found.best_epoch - 1]
     assert (loss, accuracy) == pytest.approx((best.val_loss, best.val_accuracy), abs=1e-5)
     assert accuracy > 0.9
 
-    told = capsys.readouterr().out.splitlines()
-    lines = [line.removeprefix("@say ") for line in told if line.startswith("@say ")]
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line.removeprefix("@say ") for line in printed if line.startswith("@say ")]
     number = r"\d+\.\d{4}"
     for epoch, line in enumerate(lines, start=1):
         assert re.fullmatch(
@@ -81,14 +79,14 @@ def test_a_training_keeps_its_best_epoch_and_tells_every_one(
             line,
         )
     assert len(lines) == 4
-    updates = [json.loads(line.removeprefix("@progress ")) for line in told if line.startswith("@progress ")]
+    updates = [json.loads(line.removeprefix("@progress ")) for line in printed if line.startswith("@progress ")]
     assert updates[-1]["done"] == updates[-1]["total"] == 4 * 13
     assert re.fullmatch(rf"epoch 4/4  accuracy {number}  loss {number}", updates[-1]["text"])
     assert [update["done"] for update in updates] == sorted({update["done"] for update in updates})
 
 
-def test_losses_are_told_without_smoothing(dataset: Dataset) -> None:
-    found = fit(dataset, epochs=6, learning_rate=0.004, label_smoothing=0.4)
+def test_losses_are_reported_without_smoothing(dataset: Dataset) -> None:
+    found = fit(dataset, epochs=3, learning_rate=0.004, label_smoothing=0.4)
     kept = build_network(10, precision="float32")
     kept.set_weights(found.weights)
     probabilities = kept.predict(scale(dataset.images), verbose=0)
@@ -102,22 +100,25 @@ def test_losses_are_told_without_smoothing(dataset: Dataset) -> None:
 def test_the_epoch_with_the_lowest_validation_loss_is_kept(dataset: Dataset) -> None:
     network = build_network(10, precision="float32")
     network.compile(optimizer="adam", loss="categorical_crossentropy")
-    watch = fitting.Watch(Batches(dataset, batch_size=16, shift=0, seed=0), epochs=3, learning_rate=0.004)
+    watch = fitting.Watch(Batches(dataset, batch_size=16), RECIPE)
     watch.set_model(network)
     for epoch, (val_loss, val_accuracy) in enumerate([(0.9, 0.7), (0.2, 0.95), (0.3, 0.96)]):
         network.set_weights([np.full(weight.shape, epoch) for weight in network.get_weights()])
         watch.on_epoch_begin(epoch)
-        figures = {"val_cross_entropy": val_loss, "val_accuracy": val_accuracy}
-        watch.on_epoch_end(epoch, {"loss": 1.0, "cross_entropy": 1.0, "accuracy": 0.5, **figures})
+        metrics = {"val_cross_entropy": val_loss, "val_accuracy": val_accuracy}
+        watch.on_epoch_end(epoch, {"loss": 1.0, "cross_entropy": 1.0, "accuracy": 0.5, **metrics})
     assert watch.best.epoch == 2
     assert all((weight == 1).all() for weight in watch.best_weights)
 
 
-def test_a_loss_that_is_lost_stops_in_the_epoch_where_it_happens(dataset: Dataset) -> None:
+def test_a_loss_that_is_not_finite_stops_in_the_epoch_where_it_happens(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "warm_up_and_decay", lambda *_, **__: 1e38)  # no setting goes that far
     with pytest.raises(
-        TrainingError, match=r"the loss .*became (nan|inf) in epoch 1: .* Lower learning_rate \(it is 1e\+38\)"
+        TrainingError, match=r"the loss .*became (nan|inf) in epoch 1: .* Lower learning_rate \(it is 0\.004\)"
     ):
-        fit(dataset, epochs=3, learning_rate=1e38)
+        fit(dataset, epochs=3, learning_rate=0.004)
 
 
 def test_images_per_second_leave_out_the_first_call_and_what_lies_between_epochs() -> None:
