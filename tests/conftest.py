@@ -233,14 +233,14 @@ def write_linear_model(path: Path, weights: np.ndarray, bias: np.ndarray, *, sof
     Args:
         weights: (side * side, classes).
         bias: (classes,).
-        softmax: False leaves the last step out, so that the answers are no probabilities.
+        softmax: False leaves the last step out, so that the outputs are no probabilities.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     side = round(len(weights) ** 0.5)
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", side, side, 1])
-    answers = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(bias)])
+    outputs = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(bias)])
     nodes = [
         helper.make_node("Flatten", ["images"], ["pixels"]),
         helper.make_node("Gemm", ["pixels", "weights", "bias"], ["scores"]),
@@ -248,5 +248,5 @@ def write_linear_model(path: Path, weights: np.ndarray, bias: np.ndarray, *, sof
     ]
     values = {"weights": weights, "bias": bias}
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
-    graph = helper.make_graph(nodes, "linear", [images], [answers], tensors)
+    graph = helper.make_graph(nodes, "linear", [images], [outputs], tensors)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)

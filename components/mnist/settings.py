@@ -66,7 +66,7 @@ class Recipe:
     label_smoothing: float = setting("share of each label that is spread over all classes while training", 0.0, 0.5)
     shift: int = setting("largest random shift of a training image in each direction, in pixels; 0 for none", 0, 8)
     precision: str = setting(
-        "arithmetic of training; auto chooses bfloat16 where the hardware supports it; the model is float32 either way",
+        "arithmetic of training; auto is bfloat16 where the hardware supports it; the model is float32 in any case",
         choices=("auto", "float32", "bfloat16"),
     )
     seed: int = setting("starts every random choice; the same seed, data and machine give the same model", 0, 2**31 - 1)
