@@ -137,6 +137,11 @@ def check(name: str, value: Value) -> Value:
     return converted
 
 
+def spell(value: Value) -> str:
+    """Write a value as the command line accepts it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _convert(value: Value, kind: type) -> Value:
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
