@@ -3,7 +3,7 @@
     python tests/benchmarks/recipes.py              # writes results/recipes.csv; half an hour on 2 cores
     python tests/benchmarks/recipes.py "no shift"   # only this one; adds its lines to the file
 
-One line a training: each recipe on MNIST (54,000 images for training, 6,000 for validation) and on five splits of the
+One line per training: each recipe on MNIST (54,000 images for training, 6,000 for validation) and on five splits of the
 sample (1,150 and 287).
 """
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def split(source: str, fraction: float, seed: int, folder: Path) -> None:
-    """Make the data sets of one seed."""
+    """Ingest the data sets of one seed."""
     parts = {f"{part}_folder": folder / f"{source}-{seed}" / part for part in ("training", "validation", "test")}
     ingest_data(source=source, polarity="auto", validation_fraction=fraction, test_fraction=0.2, seed=seed, **parts)
 

@@ -1,4 +1,4 @@
-"""Charts: that they hold what they were given, for any number of classes, and follow light and dark."""
+"""Charts show what they are given, for any number of classes, and follow light and dark."""
 
 import io
 import re
@@ -37,14 +37,14 @@ BY_CLASS = {"confusion": draw_confusion, "by_class": draw_by_class, "balance": d
 
 
 def texts(figure: Figure) -> list[str]:
-    """Everything that is written in a figure, as an SVG reader sees it."""
+    """All text of a chart, as an SVG reader sees it."""
     svg = ElementTree.fromstring(rendering.render_svg(figure, name="chart"))
     return ["".join(element.itertext()) for element in svg.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("draw", BY_CLASS.values(), ids=BY_CLASS)
-def test_charts_by_class_hold_for_any_number_of_classes(draw: Callable[[int, list[str]], Figure], count: int) -> None:
+def test_charts_by_class_work_for_any_number_of_classes(draw: Callable[[int, list[str]], Figure], count: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a layout that does not fit
         image = Image.open(io.BytesIO(rendering.render_png(draw(count, [f"class {n}" for n in range(count)]))))
@@ -73,7 +73,7 @@ def test_the_matrix_of_many_classes_stays_small_in_bytes() -> None:
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 200])
-def test_curves_hold_for_any_number_of_epochs(epochs: int) -> None:
+def test_curves_work_for_any_number_of_epochs(epochs: int) -> None:
     values = np.linspace(0.5, 0.99, epochs).tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,4 +1,4 @@
-"""Batches hold every image once an epoch, and depend on nothing but the seed, the epoch and their place."""
+"""Batches have every image once an epoch, and depend on nothing but the seed, the epoch and their index."""
 
 import itertools
 import tracemalloc
@@ -91,13 +91,13 @@ def test_an_image_moves_by_at_most_the_shift_in_each_direction(digits: dict[str,
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift)))
     seen = set()
     for original, image in zip(padded, moved, strict=True):
-        places = [
+        moves = [
             (down, right)
             for down, right in itertools.product(distances, distances)
             if np.array_equal(np.roll(original, (down, right), (0, 1))[shift:-shift, shift:-shift], image)
         ]
-        assert places
-        seen.update(places)
+        assert moves
+        seen.update(moves)
     assert seen == set(itertools.product(distances, distances))
 
 

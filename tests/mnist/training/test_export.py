@@ -1,4 +1,4 @@
-"""What is written is the plain network, in float32, and both files give the same answers."""
+"""Both files hold the plain network, in float32, and give the same probabilities."""
 
 import json
 import zipfile
@@ -44,12 +44,12 @@ def folder(network: keras.Sequential, images: np.ndarray, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
-def test_onnx_answers_like_the_network_for_any_number_of_images(
+def test_onnx_gives_what_the_network_gives_for_any_number_of_images(
     folder: Path, network: keras.Sequential, images: np.ndarray, count: int
 ) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
-    (answers,) = session.run(None, {"images": scale(images[:count])})
-    np.testing.assert_allclose(answers, network.predict(scale(images[:count]), verbose=0), atol=1e-5)
+    (probabilities,) = session.run(None, {"images": scale(images[:count])})
+    np.testing.assert_allclose(probabilities, network.predict(scale(images[:count]), verbose=0), atol=1e-5)
 
 
 def test_onnx_names_its_input_output_and_batch(folder: Path) -> None:
