@@ -1,6 +1,8 @@
 """The learning rate, the best epoch, and what is printed and refused while the network learns."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import re
 
@@ -36,15 +38,15 @@ def fit(dataset: Dataset, *, epochs: int, learning_rate: float, label_smoothing:
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing() -> None:
-    schedule = fitting.warm_up_and_decay(0.01, steps=1000)
-    rates = np.array([float(schedule(step)) for step in range(1001)])
+    schedule = fitting.warm_up_and_decay(0.01, steps=100)
+    rates = np.array([float(schedule(step)) for step in range(101)])
     assert 0 < rates[0] < 0.001
-    assert rates.argmax() == 100
+    assert rates.argmax() == 10
     assert rates.max() == pytest.approx(0.01)
-    assert (np.diff(rates[:101]) > 0).all()
-    assert (np.diff(rates[100:]) < 0).all()
-    assert rates[550] == pytest.approx(0.005)
-    assert rates[1000] == pytest.approx(0, abs=1e-9)
+    assert (np.diff(rates[:11]) > 0).all()
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[55] == pytest.approx(0.005)
+    assert rates[100] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -53,24 +55,19 @@ def test_a_few_steps_have_a_learning_rate_too(steps: int) -> None:
     assert all(0 < rate <= 0.01 for rate in rates)
 
 
-def test_a_training_keeps_its_best_epoch_and_prints_every_one(
-    dataset: Dataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MNIST_PROGRESS", "1")
-    found = fit(dataset, epochs=4, learning_rate=0.004)
+@pytest.fixture(scope="module")
+def fitted(dataset: Dataset) -> tuple[fitting.Fit, list[str]]:
+    """A training with much label smoothing, and the lines that it printed."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setenv("MNIST_PROGRESS", "1")
+        found = fit(dataset, epochs=4, learning_rate=0.004, label_smoothing=0.4)
+    return found, printed.getvalue().splitlines()
+
+
+def test_a_training_prints_every_epoch(fitted: tuple[fitting.Fit, list[str]]) -> None:
+    found, printed = fitted
     assert [epoch.epoch for epoch in found.epochs] == [1, 2, 3, 4]
-    losses = [epoch.val_loss for epoch in found.epochs]
-    assert found.best_epoch == 1 + losses.index(min(losses))
     assert found.images_per_second > 0
-
-    kept = build_network(10, precision="float32")
-    kept.set_weights(found.weights)
-    loss, accuracy = fitting.evaluate(kept, dataset)
-    best = found.epochs[found.best_epoch - 1]
-    assert (loss, accuracy) == pytest.approx((best.val_loss, best.val_accuracy), abs=1e-5)
-    assert accuracy > 0.9
-
-    printed = capsys.readouterr().out.splitlines()
     lines = [line.removeprefix("@say ") for line in printed if line.startswith("@say ")]
     number = r"\d+\.\d{4}"
     for epoch, line in enumerate(lines, start=1):
@@ -85,15 +82,24 @@ def test_a_training_keeps_its_best_epoch_and_prints_every_one(
     assert [update["done"] for update in updates] == sorted({update["done"] for update in updates})
 
 
-def test_losses_are_reported_without_smoothing(dataset: Dataset) -> None:
-    found = fit(dataset, epochs=3, learning_rate=0.004, label_smoothing=0.4)
+def test_a_training_keeps_its_best_epoch_and_reports_losses_without_smoothing(
+    fitted: tuple[fitting.Fit, list[str]], dataset: Dataset
+) -> None:
+    found, _ = fitted
+    losses = [epoch.val_loss for epoch in found.epochs]
+    assert found.best_epoch == 1 + losses.index(min(losses))
+    best = found.epochs[found.best_epoch - 1]
+
     kept = build_network(10, precision="float32")
     kept.set_weights(found.weights)
+    loss, accuracy = fitting.evaluate(kept, dataset)
+    assert (loss, accuracy) == pytest.approx((best.val_loss, best.val_accuracy), abs=1e-5)
+    assert accuracy > 0.9
+
     probabilities = kept.predict(scale(dataset.images), verbose=0)
     plain = -np.log(probabilities[np.arange(200), dataset.labels]).mean()
-    best = found.epochs[found.best_epoch - 1]
-    assert best.val_loss == pytest.approx(plain, rel=1e-4)
     smoothed = -(np.log(probabilities).mean(axis=1) * 0.4).mean() + 0.6 * plain
+    assert best.val_loss == pytest.approx(plain, rel=1e-4)
     assert abs(best.loss - plain) < abs(best.loss - smoothed)
 
 
