@@ -16,7 +16,7 @@ def evaluate(
     """Score the exported model on data that training never saw.
 
     Args:
-        model: The model folder; its model.onnx is what is measured, since it is what is served.
+        model: The model folder; its model.onnx is measured, since that is what is served.
         test_data: Images and labels.
         metrics: Accuracy with its 95% interval, loss, macro F1, calibration error, latency; also as metrics.json.
         confusion: Confusion matrix and micro-average ROC curve.

@@ -23,14 +23,14 @@ def train(
     """Train the convolutional network, keep its best epoch on validation data, and export it to ONNX.
 
     Args:
-        training_data: What the network learns from.
-        validation_data: What chooses the best epoch.
+        training_data: Images and labels to learn from.
+        validation_data: Images and labels that choose the best epoch.
         epochs: How often training sees every image.
         batch_size: Images per training step; 0 for 128, or less where the data is small.
         learning_rate: Peak learning rate of Adam, after warm-up and before the decay to 0.
         label_smoothing: Share of each label that is spread over all classes while training.
         shift: Largest random shift of a training image in each direction, in pixels.
-        precision: Arithmetic of training: auto, float32 or bfloat16. The model is float32 either way.
+        precision: Arithmetic of training: auto, float32 or bfloat16. The model is float32 in any case.
         seed: Starts every random choice.
         require_gpu: Fail at once when there is no GPU, instead of using the CPU.
         model: model.keras, model.onnx and model.json.
@@ -38,19 +38,15 @@ def train(
     """
     from pathlib import Path
 
+    from components.mnist.settings import Recipe
     from components.mnist.training.step import train_model
 
+    # By name, from the parameters above: a new one needs no further line here.
+    recipe = Recipe.from_parameters(locals())
     card = train_model(
+        recipe=recipe,
         training_folder=Path(training_data.path),
         validation_folder=Path(validation_data.path),
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        label_smoothing=label_smoothing,
-        shift=shift,
-        precision=precision,
-        seed=seed,
-        require_gpu=require_gpu,
         model_folder=Path(model.path),
         history_folder=Path(history.path),
     )

@@ -1,4 +1,4 @@
-"""The interface of the step that draws what happened."""
+"""The interface of the step that writes the report."""
 
 from kfp import dsl
 
@@ -18,19 +18,19 @@ def visualize(
     summary: dsl.Output[dsl.Markdown],
     figures: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Draw the run: a report to open in a browser, a summary for the pipeline's page, and the figures as PNG.
+    """Draw the run: a report for the browser, a summary for the pipeline's page, and the charts as PNG files.
 
     Args:
         model: The model folder: how it was trained.
         history: Loss and accuracy by epoch.
-        metrics: What evaluation measured.
-        predictions: Probabilities for the test data.
-        training_data: Its class balance is shown.
-        validation_data: Its class balance is shown.
-        test_data: Its images are shown.
+        metrics: The results of the evaluation.
+        predictions: Probabilities for the test data, in its order.
+        training_data: For its class balance, and to find test images that occur in it.
+        validation_data: For its class balance, and to find test images that occur in it.
+        test_data: For its images and class balance.
         report: One self-contained HTML page.
         summary: The same in brief, as Markdown.
-        figures: A folder of PNG files.
+        figures: A folder with each chart as a PNG file.
     """
     from pathlib import Path
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from components.mnist.errors import SettingError, suggest
-from components.mnist.settings import SETTINGS, Value, check
+from components.mnist.settings import SETTINGS, Value, check, spell
 
 if TYPE_CHECKING:
     from kfp.dsl import base_component
@@ -25,10 +25,13 @@ def parse_pairs(pairs: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     Raises:
         SettingError: A word has no `=`, a name is unknown or is given twice.
     """
+    known = list(known)
     parsed: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        refuse_unknown(name, known)
+        if name not in known:
+            hint = suggest(name, known, otherwise=f"expected one of {', '.join(known)}.")
+            raise SettingError(f"{name}: no such parameter; {hint} `mnist params` lists them all.")
         if not equals:
             raise SettingError(f"{pair}: expected name=value, as in {name}=VALUE.")
         if name in parsed:
@@ -43,21 +46,7 @@ def check_values(given: Mapping[str, Value]) -> dict[str, Value]:
     Raises:
         SettingError: A parameter is unknown, or its value is of another type or out of range.
     """
-    for name in given:
-        refuse_unknown(name, SETTINGS)
     return {name: check(name, value) for name, value in given.items()}
-
-
-def refuse_unknown(name: str, known: Iterable[str]) -> None:
-    """Refuse a name that is not among the known ones.
-
-    Raises:
-        SettingError: Names the nearest, or all of them.
-    """
-    known = list(known)
-    if name not in known:
-        hint = suggest(name, known, otherwise=f"expected one of {', '.join(known)}.")
-        raise SettingError(f"{name}: no such parameter; {hint} `mnist params` lists them all.")
 
 
 def describe(defaults: Mapping[str, Value]) -> list[tuple[str, str, str, str]]:
@@ -66,8 +55,3 @@ def describe(defaults: Mapping[str, Value]) -> list[tuple[str, str, str, str]]:
         (name, spell(default), SETTINGS[name].describe_range(), SETTINGS[name].meaning)
         for name, default in defaults.items()
     ]
-
-
-def spell(value: Value) -> str:
-    """Write a value the way the command line takes it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -16,14 +16,23 @@ import pytest
 import components
 from components.mnist.data.datasets import write_dataset
 from components.mnist.data.sources import SAMPLE
+from components.mnist.settings import Recipe
+from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
 
 if TYPE_CHECKING:
     from tests.fakes.kubeflow.server import KubeflowServer
-
-if TYPE_CHECKING:
     from tests.fakes.vertex.server import VertexServer
-from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
 
+RECIPE = Recipe(
+    epochs=3,
+    batch_size=16,
+    learning_rate=0.004,
+    label_smoothing=0.05,
+    shift=1,
+    precision="float32",
+    seed=3,
+    require_gpu=False,
+)
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
 
@@ -153,7 +162,7 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
     # Loaded here: it takes seconds, and few tests need it.
     from sklearn.linear_model import LogisticRegression
 
-    from components.mnist.model import ModelCard, write_card
+    from components.mnist.model import ModelCard, TrainingMetrics, write_card
 
     root = tmp_path_factory.mktemp("linear")
     names = tuple(str(number) for number in range(10))
@@ -185,26 +194,17 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
             classes=names,
             parameters=7850,
             input={"name": "images", "dtype": "float32", "shape": ["batch", 28, 28, 1], "range": [0, 1], "ink": 1},
-            recipe={
-                "epochs": 3,
-                "batch_size": 32,
-                "learning_rate": 0.002,
-                "label_smoothing": 0.05,
-                "shift": 1,
-                "precision": "auto",
-                "seed": 3,
-                "require_gpu": False,
-            },
+            recipe=RECIPE,
             data={"source": "sample", "origin": "data/sample.npz", **hashes},
-            figures={
-                "training_loss": 0.2,
-                "training_accuracy": 0.99,
-                "validation_loss": 0.4,
-                "validation_accuracy": 0.9,
-                "best_epoch": 2,
-                "seconds": 1.5,
-                "images_per_second": 320.0,
-            },
+            metrics=TrainingMetrics(
+                training_loss=0.2,
+                training_accuracy=0.99,
+                validation_loss=0.4,
+                validation_accuracy=0.9,
+                best_epoch=2,
+                seconds=1.5,
+                images_per_second=320.0,
+            ),
             device="CPU, 2 cores",
             precision="float32",
             onnx_difference=4e-8,
@@ -233,14 +233,14 @@ def write_linear_model(path: Path, weights: np.ndarray, bias: np.ndarray, *, sof
     Args:
         weights: (side * side, classes).
         bias: (classes,).
-        softmax: False leaves the last step out, so that the answers are no probabilities.
+        softmax: False leaves the last step out, so that the outputs are no probabilities.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     side = round(len(weights) ** 0.5)
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", side, side, 1])
-    answers = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(bias)])
+    outputs = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(bias)])
     nodes = [
         helper.make_node("Flatten", ["images"], ["pixels"]),
         helper.make_node("Gemm", ["pixels", "weights", "bias"], ["scores"]),
@@ -248,5 +248,5 @@ def write_linear_model(path: Path, weights: np.ndarray, bias: np.ndarray, *, sof
     ]
     values = {"weights": weights, "bias": bias}
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in values.items()]
-    graph = helper.make_graph(nodes, "linear", [images], [answers], tensors)
+    graph = helper.make_graph(nodes, "linear", [images], [outputs], tensors)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)

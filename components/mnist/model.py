@@ -7,39 +7,71 @@ A model folder holds `model.keras` (the source of truth), `model.onnx` (what is 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from components.mnist.data.datasets import BLOCK
-from components.mnist.errors import ModelError
+from components.mnist.data.datasets import BLOCK, IMAGE_SIDE
+from components.mnist.errors import ModelError, SettingError
+from components.mnist.settings import Recipe
+
+INPUT_NAME = "images"
+# The contract between a model and whoever gives it images; `scale` fulfils it.
+INPUT: dict[str, object] = {
+    "name": INPUT_NAME,
+    "dtype": "float32",
+    "shape": ["batch", IMAGE_SIDE, IMAGE_SIDE, 1],
+    "range": [0, 1],
+    "ink": 1,
+}
+
+
+@dataclass(frozen=True)
+class TrainingMetrics:
+    """What training measured.
+
+    Attributes:
+        training_loss, training_accuracy, validation_loss, validation_accuracy: Of the kept weights, on images that are
+            not shifted; the cross-entropy is without label smoothing.
+        best_epoch: The epoch whose weights were kept, from 1.
+        seconds: Of the training itself, without imports and export.
+        images_per_second: While training, without validation.
+    """
+
+    training_loss: float
+    training_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    best_epoch: int
+    seconds: float
+    images_per_second: float
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` says.
+    """What `model.json` holds.
 
     Attributes:
         classes: Name of each class, in the order of the outputs.
         parameters: Number of weights: 225,034 for ten classes.
-        input: The input contract: name, dtype, shape, range, ink.
-        recipe: Every setting of the training run, by parameter name, the seed included.
+        input: The input contract, `INPUT`.
+        recipe: Every setting of the training, with the batch size that was used.
         data: `source`, `origin`, and `training_sha256`, `validation_sha256` of the data sets.
-        figures: Of the kept weights, on unaugmented data, without smoothing: `training_loss`, `training_accuracy`,
-            `validation_loss`, `validation_accuracy`; and `best_epoch`, `seconds`, `images_per_second`.
-        device: What trained it, for a person: "CPU, 2 cores" or "GPU, NVIDIA L4".
-        precision: "float32" or "bfloat16", as computed during training; the files are always float32.
+        metrics: What training measured.
+        device: What it ran on, for a person: "CPU, 2 cores" or "GPU, NVIDIA L4".
+        precision: "float32" or "bfloat16", as used during training; the files are always float32.
         onnx_difference: Largest difference between the probabilities of model.onnx and model.keras on real images.
-        versions: Of Python and the libraries that made it.
+        versions: Of Python and the libraries that made the model.
         created: UTC, ISO 8601, to the second.
     """
 
     classes: tuple[str, ...]
     parameters: int
     input: dict[str, object]
-    recipe: dict[str, str | int | float | bool]
+    recipe: Recipe
     data: dict[str, str]
-    figures: dict[str, float]
+    metrics: TrainingMetrics
     device: str
     precision: str
     onnx_difference: float
@@ -54,13 +86,13 @@ class ModelCard:
             "device": self.device,
             "precision": self.precision,
             "source": self.data["source"],
-            **self.figures,
+            **asdict(self.metrics),
         }
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model that answers."""
+    """A loaded model with its card."""
 
     session: onnxruntime.InferenceSession
     card: ModelCard
@@ -72,7 +104,7 @@ class Classifier:
             images: uint8 (n, 28, 28), ink is 255; may be memory-mapped.
 
         Returns:
-            float32 (n, classes), each row adds up to 1.
+            float32 (n, classes), each row adding up to 1.
         """
         name = self.session.get_inputs()[0].name
         result = np.empty((len(images), len(self.card.classes)), np.float32)
@@ -121,12 +153,18 @@ def read_card(folder: Path) -> ModelCard:
     """Read `model.json`.
 
     Raises:
-        ModelError: It is missing, or none of this project's.
+        ModelError: The file is missing, or this version of the project did not write it.
     """
+    path = folder / "model.json"
     try:
-        fields = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return ModelCard(**{**fields, "classes": tuple(fields["classes"])})
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        card["classes"] = tuple(card["classes"])
+        card["recipe"] = Recipe(**card["recipe"])
+        card["metrics"] = TrainingMetrics(**card["metrics"])
+        return ModelCard(**card)
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: no model.json there; expected a folder that `mnist step train` wrote.") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{folder}/model.json: {error}. Train again.") from error
+    except (OSError, ValueError, TypeError, KeyError, SettingError) as error:
+        raise ModelError(
+            f"{path}: expected a card that this version of the project wrote ({error}). Train again."
+        ) from error

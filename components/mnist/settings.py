@@ -1,13 +1,15 @@
 """Every parameter of the pipeline: its type, its range or choices, and its meaning in one line.
 
-The command checks with it before anything runs, and each step checks again, since a cluster's page can start a
-run too. Defaults are not here: they are written once, in the signature in `pipelines/training.py`.
+The command checks values before anything runs, and each step checks again, since a run can also be started from a
+cluster's page. Defaults are not here: they are written once, in the signature in `pipelines/training.py`.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self, cast
 
-from components.mnist.errors import SettingError
+from components.mnist.errors import SettingError, reports_errors, suggest
 
 Value = str | int | float | bool
 
@@ -19,8 +21,8 @@ class Setting:
     Attributes:
         kind: str, int, float or bool.
         meaning: One line for a person, units included.
-        low, high: Smallest and largest number that is taken, both included.
-        choices: The words that are taken; empty for free text and numbers.
+        low, high: Smallest and largest allowed number, both included.
+        choices: The allowed words; empty for free text and numbers.
     """
 
     kind: type
@@ -30,7 +32,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def describe_range(self) -> str:
-        """What is taken, in words: "auto, light or dark", "1 to 1000"."""
+        """The allowed values in words: "auto, light or dark", "1 to 1000"."""
         if self.choices:
             return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         if self.kind is bool:
@@ -40,72 +42,104 @@ class Setting:
         return f"{self.low:.15g} to {self.high:.15g}"
 
 
+def setting(meaning: str, low: float = -math.inf, high: float = math.inf, *, choices: tuple[str, ...] = ()) -> Any:
+    """Declare a field of `Recipe` with what `Setting` needs besides the type."""
+    return field(metadata={"meaning": meaning, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every setting of a training run, each within its range.
+
+    A new training parameter is a field here, a parameter of the pipeline (`pipelines/training.py`) and a parameter of
+    the train step (`components/train.py`); then the code that uses it.
+
+    Raises:
+        SettingError: A value has the wrong type or is out of range.
+    """
+
+    epochs: int = setting("how often training sees every image; the best epoch is kept", 1, 1000)
+    batch_size: int = setting(
+        "images per training step; 0 for 128, or less where the data is too small for 40 steps an epoch", 0, 8192
+    )
+    learning_rate: float = setting("peak learning rate of Adam, after warm-up and before the decay to 0", 1e-6, 1.0)
+    label_smoothing: float = setting("share of each label that is spread over all classes while training", 0.0, 0.5)
+    shift: int = setting("largest random shift of a training image in each direction, in pixels; 0 for none", 0, 8)
+    precision: str = setting(
+        "arithmetic of training; auto is bfloat16 where the hardware supports it; the model is float32 in any case",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    seed: int = setting("starts every random choice; the same seed, data and machine give the same model", 0, 2**31 - 1)
+    require_gpu: bool = setting("fail at once when training finds no GPU, instead of using the CPU")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            # A frozen class allows no plain assignment; `check` may have turned 5.0 into 5.
+            object.__setattr__(self, each.name, check(each.name, getattr(self, each.name)))
+
+    @classmethod
+    @reports_errors  # a step calls this before its work begins
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """Pick the settings of the training from a step's parameters; others, such as artifacts, are ignored.
+
+        Raises:
+            SettingError: A setting is missing, has the wrong type or is out of range.
+        """
+        names = [each.name for each in fields(cls)]
+        if missing := [name for name in names if name not in parameters]:
+            raise SettingError(f"{', '.join(missing)}: missing; a training needs {', '.join(names)}.")
+        return cls(**{name: parameters[name] for name in names})
+
+
 SETTINGS: dict[str, Setting] = {
     "source": Setting(
         str, "where images come from: mnist, sample, a path, or a gs:// or https:// address of a file or folder"
     ),
     "polarity": Setting(
-        str,
-        "which way round pictures are: light ink on dark, dark ink on light, or detect it",
-        choices=("auto", "light", "dark"),
+        str, "light ink on dark, dark ink on light, or auto to detect it", choices=("auto", "light", "dark")
     ),
-    "validation_fraction": Setting(
-        float, "share of the training images kept aside to choose the best epoch", 0.01, 0.5
-    ),
+    "validation_fraction": Setting(float, "share of the training images set aside to choose the best epoch", 0.01, 0.5),
     "test_fraction": Setting(
-        float, "share of all images kept for the test, where the source has no split of its own", 0.01, 0.5
+        float, "share of all images set aside for the test, where the source has no split of its own", 0.01, 0.5
     ),
-    "epochs": Setting(int, "how often training sees every image; the best epoch is kept", 1, 1000),
-    "batch_size": Setting(
-        int, "images per training step; 0 for 128, or less where the data is too small for 40 steps an epoch", 0, 8192
-    ),
-    "learning_rate": Setting(float, "peak learning rate of Adam, after warm-up and before the decay to 0", 1e-6, 1.0),
-    "label_smoothing": Setting(float, "share of each label that is spread over all classes while training", 0.0, 0.5),
-    "shift": Setting(int, "largest random shift of a training image in each direction, in pixels; 0 for none", 0, 8),
-    "precision": Setting(
-        str,
-        "arithmetic of training; auto takes bfloat16 where the device is made for it; the model is float32 either way",
-        choices=("auto", "float32", "bfloat16"),
-    ),
-    "seed": Setting(
-        int, "starts every random choice; the same seed, data and machine give the same model", 0, 2**31 - 1
-    ),
-    "require_gpu": Setting(bool, "fail at once when training finds no GPU, instead of using the CPU"),
+    **{each.name: Setting(cast(type, each.type), **each.metadata) for each in fields(Recipe)},
 }
 
 
 def check(name: str, value: Value) -> Value:
-    """Return the value in the setting's own type, or say why it is refused.
+    """Return the value in the setting's own type, or refuse it.
 
-    Text is converted, as it comes from a command line; a whole float is taken for an int, since KFP passes numbers as
-    floats.
+    Text is converted, as it comes from a command line; a whole float is accepted as an int, since KFP passes numbers
+    as floats.
 
     Raises:
-        SettingError: The value is of another type or out of range.
+        SettingError: There is no such setting, or the value has the wrong type or is out of range.
     """
-    setting = SETTINGS[name]
+    if name not in SETTINGS:
+        raise SettingError(
+            f"{name}: no such parameter; "
+            + suggest(name, SETTINGS, otherwise=f"expected one of {', '.join(SETTINGS)}.")
+        )
+    setting, expected = SETTINGS[name], SETTINGS[name].describe_range()
     try:
         converted = _convert(value, setting.kind)
     except ValueError:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-        raise SettingError(f"{name}={value}: expected {words[setting.kind]}, {setting.describe_range()}.") from None
-    if setting.choices and converted not in setting.choices:
-        raise SettingError(f"{name}={value}: expected {setting.describe_range()}.")
-    if setting.kind in (int, float) and not setting.low <= converted <= setting.high:  # type: ignore[operator]
-        raise SettingError(f"{name}={value}: expected {setting.describe_range()}.")
-    if setting.kind is str and not str(converted).strip():
-        raise SettingError(f"{name} is empty: expected {setting.describe_range()}.")
+        kind = {int: "a whole number, ", float: "a number, "}.get(setting.kind, "")
+        raise SettingError(f"{name}={value}: expected {kind}{expected}.") from None
+    if isinstance(converted, str):
+        if not converted.strip():
+            raise SettingError(f"{name} is empty: expected {expected}.")
+        is_allowed = not setting.choices or converted in setting.choices
+    else:
+        is_allowed = setting.low <= converted <= setting.high  # false for NaN
+    if not is_allowed:
+        raise SettingError(f"{name}={value}: expected {expected}.")
     return converted
 
 
-def check_all(**values: Value) -> None:
-    """Check several settings at once, by name; steps call it with everything they were given.
-
-    Raises:
-        SettingError: The first that is refused.
-    """
-    for name, value in values.items():
-        check(name, value)
+def spell(value: Value) -> str:
+    """Write a value as the command line accepts it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _convert(value: Value, kind: type) -> Value:

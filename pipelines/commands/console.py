@@ -24,16 +24,16 @@ def show_path(name: str, path: Path) -> None:
 def show_metrics(finished: "RunFolder") -> None:
     """The answer first: how good the model is on data that training never saw."""
     metrics = finished.read_json("evaluate", "metrics", "metrics.json")
-    figures = finished.read_json("train", "model", "model.json")["figures"]
+    training = finished.read_json("train", "model", "model.json")["metrics"]
     interval = f"95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row(
         "test accuracy", f"[bold]{metrics['accuracy']:.2%}[/bold]", f"{metrics['count']:,} images; {interval}"
     )
     table.add_row(
-        "validation accuracy", f"{figures['validation_accuracy']:.2%}", f"best epoch {figures['best_epoch']:g}"
+        "validation accuracy", f"{training['validation_accuracy']:.2%}", f"best epoch {training['best_epoch']:g}"
     )
-    table.add_row("training accuracy", f"{figures['training_accuracy']:.2%}", "the same weights, unaugmented images")
+    table.add_row("training accuracy", f"{training['training_accuracy']:.2%}", "the same weights, unaugmented images")
     console.print()
     console.print(table)
 

@@ -122,7 +122,7 @@ def _keep_and_clean_up(desired: Desired, existing: Existing, left_over: Sequence
         reason = "paused like the schedule that it replaces, left over from an interrupted apply"
         return [Change(Kind.PAUSE, name, reason, desired, existing, tuple(left_over), paused=True)]
     reason = "already replaced, left over from an interrupted apply"
-    clean_up = [Change(Kind.REMOVE, name, reason, old=left_over)] if left_over else []
+    clean_up = [Change(Kind.REMOVE, name, reason, old=tuple(left_over))] if left_over else []
     return [_keep(desired, existing), *clean_up]
 
 

@@ -1,9 +1,9 @@
-"""Run the whole pipeline with its defaults for three seeds and write what each seed gave.
+"""Run the whole pipeline with its defaults for three seeds and write the results.
 
     python tests/benchmarks/seeds.py            # writes tests/benchmarks/results/seeds.csv; five minutes on 2 cores
 
-A line a run of `mnist run source=SOURCE seed=SEED`: accuracy on the test data and on the data it was trained and
-chosen on, and the seconds of the command, from its start to its end. Fails when a target is missed.
+One line per run of `mnist run source=SOURCE seed=SEED`: accuracy on test, training and validation data, and the seconds
+of the whole command. Fails when a target is missed.
 """
 
 import csv
@@ -59,8 +59,8 @@ def run(source: str, seed: int) -> dict[str, object]:
         "test": round(metrics["accuracy"], 5),
         "test_low": round(metrics["accuracy_low"], 5),
         "test_high": round(metrics["accuracy_high"], 5),
-        "training": round(card["figures"]["training_accuracy"], 5),
-        "validation": round(card["figures"]["validation_accuracy"], 5),
+        "training": round(card["metrics"]["training_accuracy"], 5),
+        "validation": round(card["metrics"]["validation_accuracy"], 5),
         "loss": round(metrics["loss"], 5),
         "seconds": round(seconds, 1),
         "device": card["device"],

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "onnxruntime", "sklearn", "scipy", "matplotlib", "pandas", "numpy", "PIL"}
 
 # What a room of the library may import of other rooms, besides the modules that all rooms share.
-SHARED = {"errors", "files", "model", "progress", "settings"}
+SHARED = {"errors", "files", "history", "model", "progress", "settings"}
 ROOMS = {
     "storage": set(),
     "data": {"storage"},

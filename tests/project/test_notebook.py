@@ -1,5 +1,8 @@
-"""The notebook, run whole as Jupyter runs it, and its first cells as Colab meets them."""
+"""The notebook, run whole as in Jupyter, and its first cells as in Colab."""
 
+import dataclasses
+import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -7,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -23,7 +27,7 @@ def read_cells() -> list[str]:
     return [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
 
 
-def test_it_runs_from_top_to_bottom_and_shows_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_runs_from_top_to_bottom_and_shows_its_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_SOURCE", "sample")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -37,11 +41,11 @@ def test_it_runs_from_top_to_bottom_and_shows_its_figures(tmp_path: Path, monkey
 
 
 def test_its_settings_are_the_pipelines_defaults() -> None:
-    cell = next(source for source in read_cells() if "TRAIN = {" in source)
-    settings: dict[str, dict] = {}
+    cell = next(source for source in read_cells() if "RECIPE = Recipe(" in source)
+    settings: dict[str, Any] = {}
     exec(cell, {"os": os}, settings)
     defaults = parameters.read_defaults(training.build(training.Placement()))
-    own = settings["INGEST"] | settings["TRAIN"]
+    own = settings["INGEST"] | dataclasses.asdict(settings["RECIPE"])
     assert own == {name: value for name, value in defaults.items() if name != "source"}
 
 
@@ -52,7 +56,7 @@ def test_it_is_committed_without_outputs() -> None:
 
 @pytest.fixture
 def colab(tmp_path: Path) -> Path:
-    """A Python as Colab has it: TensorFlow and much else is there, the project is not."""
+    """A Python as in Colab: TensorFlow and much else is installed, the project is not."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "colab"], check=True)
     python = tmp_path / "colab" / "bin" / "python"
     site = subprocess.run(
@@ -61,8 +65,8 @@ def colab(tmp_path: Path) -> Path:
         text=True,
         check=True,
     )
-    # The packages of this environment, without its own .pth files: those would bring the project.
-    Path(site.stdout.strip(), "brought.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # The packages of this environment, without its own .pth files, which would add the project.
+    Path(site.stdout.strip(), "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python
 
 
@@ -83,40 +87,27 @@ def list_files(folder: Path) -> set[Path]:
     }
 
 
-def set_up(python: Path, folder: Path, project: str) -> subprocess.CompletedProcess[str]:
-    """Run the cells that install the project, then say what is there."""
-    cells = read_cells()
-    program = "\n".join(
-        [
-            f"PROJECT = {project!r}",
-            cells[1],
-            "import importlib.metadata, components, tensorflow",
-            "from components.mnist.data.sources import SAMPLE",
-            "print(importlib.metadata.version('tensorflow'), components.__file__, SAMPLE.is_file())",
-        ]
-    )
-    return subprocess.run([python, "-c", program], cwd=folder, capture_output=True, text=True)
-
-
 def test_its_first_cells_install_the_whole_project_and_keep_tensorflow(
     colab: Path, project: Path, tmp_path: Path
 ) -> None:
-    version = subprocess.run(
-        [colab, "-c", "import importlib.metadata as m; print(m.version('tensorflow'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    finished = set_up(colab, tmp_path, str(project))
+    program = f"PROJECT = {str(project)!r}\n{read_cells()[1]}\n" + (
+        "import components, importlib.metadata, json\n"
+        "from components.mnist.data.sources import SAMPLE\n"
+        "tensorflow = importlib.metadata.version('tensorflow')\n"
+        "print(json.dumps([tensorflow, components.__file__, SAMPLE.is_file()]))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    finished = subprocess.run([colab, "-c", program], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert finished.returncode == 0, finished.stderr
-    found, where, sample = finished.stdout.split()[-3:]
-    assert found == version
-    assert Path(where).is_relative_to(colab.parents[1])
-    assert list_files(Path(where).parents[1]) == list_files(project)
-    assert sample == "True"
+    tensorflow, package, has_sample = json.loads(finished.stdout.splitlines()[-1])
+    assert tensorflow == importlib.metadata.version("tensorflow")
+    assert Path(package).is_relative_to(colab.parents[1])
+    assert list_files(Path(package).parents[1]) == list_files(project)
+    assert has_sample
 
 
-def test_without_an_address_its_first_cells_say_what_to_set(colab: Path, tmp_path: Path) -> None:
-    finished = set_up(colab, tmp_path, "")
-    assert finished.returncode == 1
-    assert "set PROJECT in the cell above to its address" in finished.stderr
+def test_without_an_address_its_first_cells_say_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MNIST_PROJECT", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="set PROJECT in the cell above to its address"):
+        exec(read_cells()[1], {"PROJECT": ""})

@@ -162,6 +162,6 @@ def test_mnist_is_learned_with_the_defaults(tmp_path: Path) -> None:
     assert metrics["count"] == 10_000
     assert metrics["accuracy"] >= 0.990
     assert card["parameters"] == 225_034
-    assert card["figures"]["training_accuracy"] >= 0.99
-    assert card["figures"]["validation_accuracy"] >= 0.985
+    assert card["metrics"]["training_accuracy"] >= 0.99
+    assert card["metrics"]["validation_accuracy"] >= 0.985
     assert read(run / "run.json")["parameters"]["source"] == "mnist"

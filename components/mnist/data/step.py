@@ -20,7 +20,7 @@ from components.mnist.data.sources import locate
 from components.mnist.data.splits import check_enough, split
 from components.mnist.errors import DataError, reports_errors
 from components.mnist.progress import Progress, say
-from components.mnist.settings import check_all
+from components.mnist.settings import check
 
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE
 SPARE_BYTES = 50 * 2**20
@@ -57,7 +57,8 @@ def ingest_data(
         "test_fraction": test_fraction,
         "seed": seed,
     }
-    check_all(source=source, **settings)
+    for name, value in {"source": source, **settings}.items():
+        check(name, value)
     folders = {"training": training_folder, "validation": validation_folder, "test": test_folder}
     try:
         with tempfile.TemporaryDirectory(prefix="ingest-") as name:

@@ -1,4 +1,4 @@
-"""How good a classifier's answers are: pure functions of labels and probabilities.
+"""How good a classifier's predictions are: pure functions of labels and probabilities.
 
 Knows neither files nor models. Labels are class numbers from 0, integers (n,); probabilities are float32
 (n, classes), each row adding up to 1.
@@ -26,24 +26,24 @@ class ByClass:
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 of the classes that the labels hold, each counting the same."""
+        """Mean F1 of the classes that occur in the labels; each has the same weight."""
         return float(self.f1[self.support > 0].mean())
 
     @property
     def worst(self) -> int:
-        """Number of the class with the lowest recall, among those that the labels hold."""
+        """Number of the class with the lowest recall, among those that occur in the labels."""
         return int(np.where(self.support > 0, self.recall, np.inf).argmin())
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Answers sorted by confidence into bins of equal width over 0..1; empty bins hold 0.
+    """Predictions by confidence, in bins of equal width over 0..1; empty bins hold 0.
 
     Attributes:
         count: int64 (bins,).
-        confidence: float64 (bins,), mean probability of the class that was chosen.
-        accuracy: float64 (bins,), share that was right.
-        low, high: float64 (bins,), the 95% interval of that share; 0 and 1 where a bin is empty.
+        confidence: float64 (bins,), mean probability of the predicted class.
+        accuracy: float64 (bins,), share of correct predictions.
+        low, high: float64 (bins,), the 95% interval of the accuracy; 0 and 1 where a bin is empty.
     """
 
     count: np.ndarray
@@ -54,7 +54,7 @@ class Bins:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean distance of confidence and accuracy, each bin weighted by its count."""
+        """Expected calibration error: mean distance between confidence and accuracy, each bin weighted by its count."""
         return float(np.average(np.abs(self.confidence - self.accuracy), weights=self.count))
 
 
@@ -67,48 +67,50 @@ class Curve:
     thresholds: np.ndarray
 
 
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share: it stays within 0..1 and is honest near both ends."""
-    low, high = binomtest(right, count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+def interval(correct: int, count: int) -> tuple[float, float]:
+    """95% Wilson interval of a share; it lies within 0..1 and is accurate near both ends."""
+    low, high = binomtest(correct, count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
     return float(low), float(high)
 
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log of the probability of the true class, kept finite by float32's smallest step, as in Keras."""
+    """Mean negative log of the probability of the true class."""
+    # scikit-learn clips at float32's machine epsilon, as Keras does, so that a probability of 0 stays finite.
     return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
-    """Count pairs of classes: int64 (classes, classes), a row per true class, a column per answer."""
+    """The confusion matrix: int64 (classes, classes), a row per true class, a column per predicted class."""
     return confusion_matrix(labels, predicted, labels=np.arange(classes))
 
 
 def by_class(labels: np.ndarray, predicted: np.ndarray, *, classes: int) -> ByClass:
-    """Measure each class on its own."""
+    """Precision, recall, F1 and support of each class."""
     return ByClass(*precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0))
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray) -> Bins:
-    """Compare how sure the answers are with how often they are right."""
+    """Compare confidence with accuracy."""
     confidence = probabilities.max(axis=1).astype(np.float64)
-    is_right = probabilities.argmax(axis=1) == labels
-    places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    count = np.bincount(places, minlength=CALIBRATION_BINS)
-    right = np.bincount(places, weights=is_right, minlength=CALIBRATION_BINS)
-    sure = np.bincount(places, weights=confidence, minlength=CALIBRATION_BINS)
-    intervals = [interval(int(r), int(n)) if n else (0.0, 1.0) for r, n in zip(right, count, strict=True)]
-    filled = np.maximum(count, 1)
-    return Bins(count, sure / filled, right / filled, *np.array(intervals).T)
+    is_correct = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)  # 1.0 is in the last bin
+    count = np.bincount(bins, minlength=CALIBRATION_BINS)
+    correct = np.bincount(bins, weights=is_correct, minlength=CALIBRATION_BINS)
+    confidence_sums = np.bincount(bins, weights=confidence, minlength=CALIBRATION_BINS)
+    intervals = [interval(int(c), int(n)) if n else (0.0, 1.0) for c, n in zip(correct, count, strict=True)]
+    divisor = np.maximum(count, 1)  # an empty bin has sums of 0
+    return Bins(count, confidence_sums / divisor, correct / divisor, *np.array(intervals).T)
 
 
 def micro_roc(labels: np.ndarray, probabilities: np.ndarray) -> Curve:
     """Micro-average ROC: every pair of image and class is one yes-or-no question.
 
-    At most ROC_POINTS points are kept, evenly spaced along the curve, its ends included.
+    At most ROC_POINTS points are kept, evenly spaced along the curve, both ends included.
     """
-    truth = labels[:, np.newaxis] == np.arange(probabilities.shape[1])
+    truth = labels[:, np.newaxis] == np.arange(probabilities.shape[1])  # bool (n, classes)
     fpr, tpr, thresholds = roc_curve(truth.ravel(), probabilities.ravel())
+    # Rates only rise, so the way along the curve up to each point is the sum of both rates.
     length = np.concatenate([[0.0], np.cumsum(np.diff(fpr) + np.diff(tpr))])
     kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], ROC_POINTS)).clip(max=len(length) - 1))
-    # scikit-learn opens with an infinite threshold, which no pipeline page takes; above 1 there are no answers anyway.
+    # scikit-learn's first threshold is infinite, which KFP refuses; no probability is above 1 anyway.
     return Curve(fpr[kept], tpr[kept], np.clip(thresholds[kept].astype(np.float64), 0.0, 1.0))

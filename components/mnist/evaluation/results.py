@@ -1,6 +1,6 @@
-"""What evaluation found, on disk: `metrics.json` and `probabilities.npy`.
+"""The results of evaluation on disk: `metrics.json` and `probabilities.npy`.
 
-Knows neither models nor how anything is measured, so that whoever reads results loads no statistics library.
+Knows neither models nor how anything is measured, so that reading results loads no statistics library.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from components.mnist.errors import DataError, ModelError
+from components.mnist.files import replacing
 
 
 @dataclass(frozen=True)
@@ -19,22 +20,22 @@ class Evaluation:
     """What metrics.json holds, in plain Python values.
 
     Attributes:
-        count, correct: Test images, and those that were answered rightly.
-        accuracy, accuracy_low, accuracy_high: Share of right answers, and Wilson's 95% interval.
+        count, correct: Number of test images, and of correct predictions.
+        accuracy, accuracy_low, accuracy_high: Share of correct predictions, and its 95% Wilson interval.
         loss: Cross-entropy, without smoothing.
         macro_f1: Mean F1 of the classes in the test data.
         calibration_error: Expected calibration error over `calibration_bins` bins of equal width.
-        worst_class, worst_class_recall: The class of which the smallest share was found, and that share.
+        worst_class, worst_class_recall: The class with the lowest recall.
         classes: Name of each class; the following five are in its order.
         precision, recall, f1: By class, 0 where undefined.
         support: Test images of each class.
-        confusion: A row per true class, a column per answer.
-        bin_count, bin_confidence, bin_accuracy, bin_low, bin_high: Reliability: answers by how sure they are, in
-            `calibration_bins` bins of equal width over 0..1; the share that was right has a 95% interval.
+        confusion: A row per true class, a column per predicted class.
+        bin_count, bin_confidence, bin_accuracy, bin_low, bin_high: The reliability diagram: predictions by confidence,
+            in `calibration_bins` bins of equal width over 0..1; the accuracy of a bin has a 95% interval.
         roc_fpr, roc_tpr, roc_thresholds: Micro-average ROC, at most 200 points, finite.
-        latency_p50_ms, latency_p99_ms: Time of one image, over `latency_images` calls with one image each, after a
+        latency_p50_ms, latency_p99_ms: Time for one image, over `latency_images` calls with one image each, after a
             warm-up.
-        test_sha256: Content of the test data.
+        test_sha256: Of the test data.
         model_sha256: Of model.onnx.
     """
 
@@ -70,38 +71,31 @@ class Evaluation:
     model_sha256: str
 
     def scalars(self) -> dict[str, float | int | str]:
-        """What a pipeline page shows: every single value, none of the lists."""
+        """What a pipeline page shows: every value that is not a list."""
         return {name: value for name, value in asdict(self).items() if not isinstance(value, tuple)}
 
 
 def write_results(
     metrics_folder: Path, predictions_folder: Path, evaluation: Evaluation, probabilities: np.ndarray
 ) -> None:
-    """Write both files beside their places and only then move them there; metrics.json comes last.
+    """Write both files, and only then replace the old ones; metrics.json comes last.
 
     Args:
         probabilities: float32 (n, classes), in the order of the test data.
     """
-    for folder in (predictions_folder, metrics_folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    partial_predictions = predictions_folder / "probabilities.npy.partial"
-    partial_metrics = metrics_folder / "metrics.json.partial"
-    try:
-        with partial_predictions.open("wb") as file:
-            np.save(file, probabilities)
-        partial_metrics.write_text(json.dumps(asdict(evaluation), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial_predictions.replace(predictions_folder / "probabilities.npy")
-        partial_metrics.replace(metrics_folder / "metrics.json")
-    finally:
-        partial_predictions.unlink(missing_ok=True)
-        partial_metrics.unlink(missing_ok=True)
+    with (
+        replacing(metrics_folder / "metrics.json") as new_metrics,
+        replacing(predictions_folder / "probabilities.npy") as new_probabilities,
+    ):
+        np.save(new_probabilities, probabilities)
+        new_metrics.write_text(json.dumps(asdict(evaluation), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_evaluation(metrics_folder: Path) -> Evaluation:
     """Read `metrics.json`.
 
     Raises:
-        DataError: It is missing, or none of this project's.
+        DataError: The file is missing, or this version of the project did not write it.
     """
     path = metrics_folder / "metrics.json"
     try:
@@ -110,7 +104,7 @@ def read_evaluation(metrics_folder: Path) -> Evaluation:
         fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
         return Evaluation(**fields)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; expected what `mnist step evaluate` wrote.") from error
+        raise DataError(f"{path} is missing; expected the file that `mnist step evaluate` writes.") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: {error}. Evaluate again with `mnist step evaluate`.") from error
 
@@ -119,13 +113,13 @@ def read_probabilities(predictions_folder: Path, *, count: int, classes: int) ->
     """Read `probabilities.npy`: float32 (count, classes).
 
     Raises:
-        DataError: It is missing, unreadable, or of another shape.
+        DataError: The file is missing, unreadable, or of another shape.
     """
     path = predictions_folder / "probabilities.npy"
     try:
         probabilities = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing; expected what `mnist step evaluate` wrote.") from error
+        raise DataError(f"{path} is missing; expected the file that `mnist step evaluate` writes.") from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: {error}. Evaluate again with `mnist step evaluate`.") from error
     if probabilities.shape != (count, classes) or probabilities.dtype != np.float32:
@@ -137,10 +131,10 @@ def read_probabilities(predictions_folder: Path, *, count: int, classes: int) ->
 
 
 def identify_model(model_folder: Path) -> str:
-    """The sha256 of model.onnx: two models with the same one give the same answers.
+    """The sha256 of model.onnx: models with the same hash give the same predictions.
 
     Raises:
-        ModelError: There is no model.onnx to read.
+        ModelError: model.onnx is missing or cannot be read.
     """
     try:
         return hashlib.sha256((model_folder / "model.onnx").read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The work of the step that measures a model: the exported network, on images that training never saw.
+"""Measure the exported model on images that training never saw: the work of the evaluate step.
 
 Reads a model folder and a test data set, writes `metrics.json` and `probabilities.npy`. ONNX Runtime only.
 """
@@ -16,23 +16,23 @@ from components.mnist.model import Classifier, load_classifier
 from components.mnist.progress import Progress, say
 
 WARM_UP_IMAGES = 50
-LATENCY_IMAGES = 1000  # answered one at a time, after the warm-up
-SUM_TOLERANCE = 1e-3  # of a row of probabilities; float32 needs less, anything above is no softmax
+LATENCY_IMAGES = 1000  # one per call, after the warm-up
+SUM_TOLERANCE = 1e-3  # of a row of probabilities; float32 needs less, and a larger error is no softmax
 
 
 @reports_errors
 def evaluate_model(
     *, model_folder: Path, test_folder: Path, metrics_folder: Path, predictions_folder: Path
 ) -> Evaluation:
-    """Measure the exported model and write down what came out.
+    """Measure the exported model and write the results.
 
     Args:
-        metrics_folder: Gets `metrics.json`, the `Evaluation`.
-        predictions_folder: Gets `probabilities.npy`, float32 (n, classes), in the order of the test data.
+        metrics_folder: Receives `metrics.json`, the `Evaluation`.
+        predictions_folder: Receives `probabilities.npy`, float32 (n, classes), in the order of the test data.
 
     Raises:
-        ModelError: The model is damaged, knows other classes than the data, or answers no probabilities.
-        DataError: The test data is damaged, or training has seen it.
+        ModelError: The model is damaged, was trained on other classes, or does not return probabilities.
+        DataError: The test data is damaged, or was used for training.
     """
     classifier = load_classifier(model_folder)
     test = read_dataset(test_folder)
@@ -46,10 +46,10 @@ def evaluate_model(
     )
     write_results(metrics_folder, predictions_folder, evaluation, probabilities)
     say(
-        f"{evaluation.correct:,} of {evaluation.count:,} test images right: {evaluation.accuracy:.2%} "
+        f"{evaluation.correct:,} of {evaluation.count:,} test images correct: {evaluation.accuracy:.2%} "
         f"(95% interval {evaluation.accuracy_low:.2%} to {evaluation.accuracy_high:.2%})"
     )
-    say(f"one image takes {evaluation.latency_p50_ms:.3f} ms (median), {evaluation.latency_p99_ms:.3f} ms (99 in 100)")
+    say(f"latency of one image: p50 {evaluation.latency_p50_ms:.3f} ms, p99 {evaluation.latency_p99_ms:.3f} ms")
     return evaluation
 
 
@@ -57,18 +57,18 @@ def _check_fit(classifier: Classifier, test: Dataset, model_folder: Path, test_f
     card, manifest = classifier.card, test.manifest
     if card.classes != manifest.classes:
         raise ModelError(
-            f"{model_folder} knows {_name(card.classes)}, but {test_folder} holds {_name(manifest.classes)}. "
-            "Evaluate on data with the classes that the model was trained on, in the same order."
+            f"{model_folder} was trained on {_name(card.classes)}, but {test_folder} has {_name(manifest.classes)}. "
+            "Evaluate on data with the same classes in the same order."
         )
     if test.labels.max() >= len(manifest.classes):
         raise DataError(
-            f"{test_folder}/labels.npy holds label {test.labels.max()}, but there are {len(manifest.classes)} classes, "
-            "numbered from 0. Make it anew with `mnist step ingest`."
+            f"{test_folder}/labels.npy has the label {test.labels.max()}, but there are only {len(manifest.classes)} "
+            "classes, from 0. Make it again with `mnist step ingest`."
         )
     for split in ("training", "validation"):
         if card.data.get(f"{split}_sha256") == manifest.sha256:
             raise DataError(
-                f"{test_folder} is the {split} data that {model_folder} was made with, so its figures would flatter. "
+                f"{test_folder} is the {split} data of {model_folder}, so its accuracy would be too high. "
                 "Evaluate on test data."
             )
 
@@ -87,31 +87,28 @@ def _predict(classifier: Classifier, test: Dataset, model_folder: Path) -> np.nd
             probabilities[start : start + BLOCK] = classifier.probabilities(test.images[start : start + BLOCK])
             progress.update(min(start + BLOCK, count))
     except Exception as error:  # ONNX Runtime raises a class of its own for every cause
-        raise ModelError(f"{model_folder}/model.onnx cannot answer ({error}). Train again.") from error
+        raise ModelError(f"{model_folder}/model.onnx cannot classify the images ({error}). Train again.") from error
     sums = probabilities.sum(axis=1)
-    # Written so that NaN does not pass.
+    # Written so that NaN is refused.
     if not (probabilities.min() >= 0 and np.abs(sums - 1).max() <= SUM_TOLERANCE):
         raise ModelError(
-            f"{model_folder}/model.onnx answers with numbers from {probabilities.min():.3g} to "
-            f"{probabilities.max():.3g} that add up to {sums.min():.3g} to {sums.max():.3g} an image, where "
-            "probabilities that add up to 1 were expected. Train again."
+            f"{model_folder}/model.onnx returns numbers from {probabilities.min():.3g} to {probabilities.max():.3g} "
+            f"that add up to {sums.min():.3g} to {sums.max():.3g} per image; expected probabilities that add up to 1. "
+            "Train again."
         )
     return probabilities
 
 
 def _time_single_images(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Milliseconds of each of LATENCY_IMAGES single answers, float64; pixels are scaled within the measured time."""
-    # In memory first, so that no disk is measured.
-    singles = np.array(images[:LATENCY_IMAGES])
-    for number in range(WARM_UP_IMAGES):
-        classifier.probabilities(singles[number % len(singles)][np.newaxis])
-    times = np.empty(LATENCY_IMAGES)
-    for number in range(LATENCY_IMAGES):
-        image = singles[number % len(singles)][np.newaxis]
+    """Milliseconds of each of LATENCY_IMAGES calls with one image, float64; scaling the pixels is included."""
+    images = np.array(images[:LATENCY_IMAGES])  # in memory, so that the disk is not measured
+    seconds = np.empty(WARM_UP_IMAGES + LATENCY_IMAGES)
+    for number in range(len(seconds)):
+        image = images[number % len(images)][np.newaxis]  # uint8 (1, 28, 28)
         started = time.perf_counter()
         classifier.probabilities(image)
-        times[number] = time.perf_counter() - started
-    return times * 1e3
+        seconds[number] = time.perf_counter() - started
+    return seconds[WARM_UP_IMAGES:] * 1e3
 
 
 def _measure(test: Dataset, probabilities: np.ndarray, *, latencies_ms: np.ndarray, model_sha256: str) -> Evaluation:

@@ -1,1 +1,1 @@
-"""The report of a run: charts, wording, page and summary."""
+"""The report of a run: charts, pictures, wording, page and summary."""

@@ -1,10 +1,10 @@
-"""What the report and its summary say and show, put into their templates `report.html` and `summary.md`.
+"""The report and its summary: charts, pictures and sentences of one run, put into `report.html` and `summary.md`.
 
-Pure functions of one run's story; knows no folders.
+Pure functions of a run; knows no folders.
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,58 +12,22 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from components.mnist.data.datasets import Dataset, Manifest
-from components.mnist.evaluation.results import Evaluation
-from components.mnist.model import ModelCard
 from components.mnist.report import charts, wording
+from components.mnist.report.confusion_matrix import draw_confusion
 from components.mnist.report.palette import DARK, LIGHT
+from components.mnist.report.pictures import show_mistakes, show_samples
 from components.mnist.report.rendering import encode_picture, render_svg
-from components.mnist.settings import SETTINGS, Value
+from components.mnist.report.run import Run
+from components.mnist.settings import SETTINGS, spell
 
-MISTAKES = 24
-SAMPLES = 24
-CONFUSIONS = 8
-# From here on pictures get more room, so that names fit below them.
-LONG_NAME = 5
-# From here on the matrix gets the whole width of the page.
-WIDE_MATRIX = 13
-
-
-@dataclass(frozen=True)
-class Story:
-    """Everything that is told about one run.
-
-    Attributes:
-        history: A row per epoch, by column of history.csv.
-        probabilities: float32 (n, classes), in the order of `test`.
-        repeated: Test images that also occur among those that the model was made with.
-    """
-
-    card: ModelCard
-    history: list[dict[str, float]]
-    evaluation: Evaluation
-    probabilities: np.ndarray
-    test: Dataset
-    training: Manifest
-    validation: Manifest
-    repeated: int
-
-    @property
-    def best_epoch(self) -> int:
-        """The epoch whose weights were kept, from 1."""
-        return int(self.card.figures["best_epoch"])
-
-    @property
-    def counts(self) -> dict[str, tuple[int, ...]]:
-        """Images of each class, by split."""
-        return {
-            manifest.split: manifest.class_counts for manifest in (self.training, self.validation, self.test.manifest)
-        }
+MOST_CONFUSIONS = 8
+LONG_NAME = 5  # characters; from here on pictures are larger, so that class names fit below them
+WIDE_MATRIX = 13  # classes; from here on the confusion matrix has the whole width of the page
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure and the words that carry its content where it cannot be seen."""
+    """A chart, and a text for readers who cannot see it."""
 
     figure: Figure
     alternative: str
@@ -74,49 +38,23 @@ class Chart:
         return round(self.figure.get_size_inches()[0] * charts.POINTS_PER_INCH)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A test image with what the model made of it.
-
-    Attributes:
-        number: Which of the test images.
-        answer, sure: The class that was chosen and its probability.
-        second, second_sure: The runner-up.
-        true, true_sure: What it is, and the probability that this got.
-    """
-
-    number: int
-    image: np.ndarray
-    answer: str
-    sure: float
-    second: str
-    second_sure: float
-    true: str
-    true_sure: float
-
-    @property
-    def is_wrong(self) -> bool:
-        """Whether the answer is not what it is."""
-        return self.answer != self.true
-
-
-def draw_charts(story: Story) -> dict[str, Chart]:
+def draw_charts(run: Run) -> dict[str, Chart]:
     """Draw every chart of the page, by the name of its file."""
-    found, best = story.evaluation, story.best_epoch
+    found = run.evaluation
+    counts = {manifest.split: manifest.class_counts for manifest in run.manifests}
 
-    def curve(name: str, column: str, *, shares: bool) -> Chart:
-        training, validation = ([row[prefix + column] for row in story.history] for prefix in ("", "val_"))
+    def draw_curve(name: str, column: str, *, percent: bool) -> Chart:
+        training, validation = ([getattr(row, prefix + column) for row in run.history] for prefix in ("", "val_"))
+        best = run.card.metrics.best_epoch
         return Chart(
-            charts.draw_curve(training, validation, best_epoch=best, percent=shares),
-            wording.describe_curve(name, training, validation, best_epoch=best, shares=shares),
+            charts.draw_curve(training, validation, best_epoch=best, percent=percent),
+            wording.describe_curve(name, training, validation, best_epoch=best, shares=percent),
         )
 
     return {
-        "accuracy": curve("Accuracy", "accuracy", shares=True),
-        "loss": curve("Loss", "loss", shares=False),
-        "confusion": Chart(
-            charts.draw_confusion(np.array(found.confusion), found.classes), wording.describe_confusion(found)
-        ),
+        "accuracy": draw_curve("Accuracy", "accuracy", percent=True),
+        "loss": draw_curve("Loss", "loss", percent=False),
+        "confusion": Chart(draw_confusion(np.array(found.confusion), found.classes), wording.describe_confusion(found)),
         "by_class": Chart(
             charts.draw_by_class(found.precision, found.recall, found.classes), wording.describe_by_class(found)
         ),
@@ -127,76 +65,54 @@ def draw_charts(story: Story) -> dict[str, Chart]:
             wording.describe_calibration(found),
         ),
         "class_balance": Chart(
-            charts.draw_balance(story.counts, found.classes), wording.describe_balance(story.counts, found.classes)
+            charts.draw_balance(counts, found.classes), wording.describe_balance(counts, found.classes)
         ),
     }
 
 
-def draw_picture_grids(story: Story) -> dict[str, Figure]:
-    """Draw the pictures of the page as figures, by the name of their file."""
-    return {"mistakes": _draw_grid(show_mistakes(story)), "samples": _draw_grid(show_samples(story))}
-
-
-def show_mistakes(story: Story) -> list[Picture]:
-    """The wrong answers that were surest."""
-    return _show(story, wording.worst_mistakes(story.test.labels, story.probabilities, most=MISTAKES))
-
-
-def show_samples(story: Story) -> list[Picture]:
-    """Images spread over the classes, right or wrong."""
-    return _show(story, wording.spread_samples(story.test.labels, most=SAMPLES))
-
-
-def repeat_command(story: Story) -> str:
-    """The command that makes this run again, quoted for a shell."""
-    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **story.card.recipe}
-    return shlex.join(["mnist", "run", *[f"{name}={_spell(values[name])}" for name in SETTINGS if name in values]])
-
-
-def render_page(story: Story, charts: dict[str, Chart]) -> str:
+def render_page(run: Run, charts: dict[str, Chart]) -> str:
     """Render the report: one HTML page."""
-    pictures = {"mistakes": show_mistakes(story), "samples": show_samples(story)}
     return (
-        _templates(autoescape=True)
+        _environment(autoescape=True)
         .get_template("report.html")
         .render(
-            **_tell(story),
-            **pictures,
+            **_variables(run),
             charts=charts,
-            long_names=max(map(len, story.card.classes)) >= LONG_NAME,
-            wide_matrix=len(story.card.classes) >= WIDE_MATRIX,
+            mistakes=show_mistakes(run),
+            samples=show_samples(run),
+            long_names=max(map(len, run.card.classes)) >= LONG_NAME,
+            wide_matrix=len(run.card.classes) >= WIDE_MATRIX,
             light=LIGHT,
             dark=DARK,
         )
     )
 
 
-def render_summary(story: Story) -> str:
-    """Render the summary: Markdown, in which whatever comes from data is escaped."""
-    return _templates(autoescape=False).get_template("summary.md").render(**_tell(story))
+def render_summary(run: Run) -> str:
+    """Render the summary: Markdown, in which all text from data is escaped."""
+    return _environment(autoescape=False).get_template("summary.md").render(**_variables(run))
 
 
-def _tell(story: Story) -> dict[str, object]:
-    """What both templates take."""
-    found, card = story.evaluation, story.card
-    values: dict[str, Value] = {"source": story.training.source, **story.training.settings, **card.recipe}
+def _variables(run: Run) -> dict[str, object]:
+    """The variables of both templates."""
+    found, card = run.evaluation, run.card
+    values = {name: spell(value) for name, value in run.parameters.items()}
     return {
-        "story": story,
+        "run": run,
         "found": found,
         "card": card,
-        "manifests": [story.training, story.validation, story.test.manifest],
         "where_it_fails": wording.say_where_it_fails(found),
-        "calibrated": wording.say_how_calibrated(found, label_smoothing=float(card.recipe["label_smoothing"])),
-        "confusions": wording.frequent_confusions(found, most=CONFUSIONS),
+        "calibrated": wording.say_how_calibrated(found, label_smoothing=card.recipe.label_smoothing),
+        "confusions": wording.frequent_confusions(found, most=MOST_CONFUSIONS),
         "rows": list(zip(found.classes, found.support, found.recall, found.precision, found.f1, strict=True)),
-        "parameters": [(name, _spell(values[name]), SETTINGS[name].meaning) for name in SETTINGS if name in values],
-        "command": repeat_command(story),
+        "parameters": [(name, value, SETTINGS[name].meaning) for name, value in values.items()],
+        "command": shlex.join(["mnist", "run", *[f"{name}={value}" for name, value in values.items()]]),
         "created": f"{datetime.fromisoformat(card.created):%d %B %Y, %H:%M} UTC".lstrip("0"),
     }
 
 
-def _templates(*, autoescape: bool) -> jinja2.Environment:
-    templates = jinja2.Environment(
+def _environment(*, autoescape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.mnist.report", "templates"),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
@@ -210,49 +126,11 @@ def _templates(*, autoescape: bool) -> jinja2.Environment:
         "svg": lambda chart, name: render_svg(chart.figure, name=name),
         "plain": _escape_markdown,
     }
-    templates.filters.update(filters)
-    return templates
-
-
-def _show(story: Story, numbers: np.ndarray) -> list[Picture]:
-    classes = story.evaluation.classes
-    pictures = []
-    for number in numbers.tolist():
-        row, true = story.probabilities[number], int(story.test.labels[number])
-        # Stable on the negative, so that equal probabilities rank as in argmax.
-        answer, second = np.argsort(-row, kind="stable")[:2].tolist()
-        pictures.append(
-            Picture(
-                number=number,
-                image=story.test.images[number],
-                answer=classes[answer],
-                sure=float(row[answer]),
-                second=classes[second],
-                second_sure=float(row[second]),
-                true=classes[true],
-                true_sure=float(row[true]),
-            )
-        )
-    return pictures
-
-
-def _draw_grid(pictures: Sequence[Picture]) -> Figure:
-    captions = []
-    for picture in pictures:
-        names = (picture.true, picture.answer, picture.second)
-        true, answer, second = (charts.shorten(name, longest=9) for name in names)
-        sure, second_sure = wording.percent(picture.sure, 1), wording.percent(picture.second_sure, 1)
-        wrong, right = f"{true} → {answer}\n{sure} sure", f"{answer}  {sure}\nthen {second} {second_sure}"
-        captions.append(wrong if picture.is_wrong else right)
-    images = np.array([picture.image for picture in pictures], np.uint8)
-    return charts.draw_pictures(images, captions, wrong=[picture.is_wrong for picture in pictures])
-
-
-def _spell(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    environment.filters.update(filters)
+    return environment
 
 
 def _escape_markdown(text: str) -> str:
-    """Make text show as it is within a line of Markdown."""
+    """Escape text so that a line of Markdown shows it unchanged."""
     line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{letter}" if letter in "\\`*_[]|~$" else letter for letter in line)

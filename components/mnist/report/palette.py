@@ -1,7 +1,7 @@
-"""The colours of figures and of the report, each for light and for dark surroundings.
+"""The colours of the charts and of the report, each for a light and for a dark page.
 
-Figures are drawn in the light ones; in the report each becomes the CSS variable of its name, so the reader's choice
-of light or dark reaches into the charts. No two light colours may be equal, or they could not be told apart again.
+Charts are drawn in the light colours; in the report each becomes the CSS variable of its name, so that charts follow
+the reader's choice of light or dark. No two light colours may be equal, or the replacement would be ambiguous.
 """
 
 LIGHT = {

@@ -1,6 +1,6 @@
-"""Turn figures and pictures into what a page or a folder takes: SVG text that follows light and dark, and PNG.
+"""Render charts and pictures: as SVG that follows light and dark, and as PNG.
 
-Knows nothing of what the figures show.
+Knows nothing of what the charts show.
 """
 
 import base64
@@ -21,7 +21,7 @@ PNG_DOTS_PER_INCH = 160
 
 
 def render_svg(figure: Figure, *, name: str) -> str:
-    """Draw a figure as an <svg> element to put into a page.
+    """Render a chart as an <svg> element for a page.
 
     Text stays text, in the page's own font; each colour of the palette becomes a CSS variable: `var(--ink)`.
 
@@ -29,17 +29,17 @@ def render_svg(figure: Figure, *, name: str) -> str:
         name: Unique within the page; put before every id.
     """
     buffer = io.StringIO()
-    # The salt makes ids, and so the page, the same for the same figure.
+    # The salt makes ids, and so the page, the same for the same chart.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), _any_script():
         figure.savefig(buffer, format="svg", transparent=True)
     svg = buffer.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style type=.*?</style>", "", svg, flags=re.DOTALL)
-    # Only tags change: what a class is called is none of this function's business.
+    # Only tags change; class names, which may look like a colour or an id, stay.
     return re.sub(r"<[^>]+>", lambda tag: _adapt_tag(tag[0], name), svg[svg.index("<svg") :])
 
 
 def render_png(figure: Figure) -> bytes:
-    """Draw a figure as a PNG file."""
+    """Render a chart as a PNG file."""
     buffer = io.BytesIO()
     with _any_script():
         figure.savefig(buffer, format="png", dpi=PNG_DOTS_PER_INCH)
@@ -47,7 +47,7 @@ def render_png(figure: Figure) -> bytes:
 
 
 def encode_picture(image: np.ndarray) -> str:
-    """Encode a picture, uint8 (28, 28), as the address of a PNG image that carries its own data."""
+    """Encode a picture, uint8 (28, 28), as a PNG image in a data: URL."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -55,16 +55,16 @@ def encode_picture(image: np.ndarray) -> str:
 
 @contextlib.contextmanager
 def _any_script() -> Iterator[None]:
-    """Draw names in scripts that matplotlib's own font lacks: boxes in PNG files, and whole in the page."""
+    """Allow names in scripts that matplotlib's font lacks: PNG files show boxes, the page shows the letters."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def _adapt_tag(tag: str, name: str) -> str:
-    # Nothing refers to a group.
+    # No reference points to a group.
     tag = re.sub(r'^<g id="[^"]*" ?', "<g ", tag).replace("<g >", "<g>")
-    # matplotlib turns every text by -0 degrees.
+    # matplotlib rotates every text by -0 degrees.
     tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
     tag = re.sub(r'\bid="', f'id="{name}-', tag)
     tag = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", tag)

@@ -1,4 +1,4 @@
-"""What the figures of an evaluation say, in words, and which pictures show it best.
+"""What the metrics of an evaluation mean, in sentences, and the alternative texts of charts.
 
 Pure functions of values; knows neither files, charts nor pages.
 """
@@ -10,23 +10,23 @@ import numpy as np
 
 from components.mnist.evaluation.results import Evaluation
 
-# Classes or epochs that a sentence names one by one; beyond it, it names the ends.
+# Classes or epochs that a text names one by one; of a longer list it names both ends.
 LONGEST_LIST = 30
-# Closer than this, being sure and being right count as the same: a point of a percentage is within the noise.
+# Mean confidence and accuracy that differ by less count as equal: a percentage point is within the noise.
 CALIBRATION_SLACK = 0.01
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of the class `true` that were answered with `answer`: how many."""
+    """How many images of the class `true` were predicted as `predicted`."""
 
     true: str
-    answer: str
+    predicted: str
     count: int
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share in percent; what is not all is never rounded up to 100%, nor what is not nothing down to 0%."""
+    """A share in percent; less than all is never rounded up to 100%, and more than nothing never down to 0%."""
     text, smallest = f"{share:.{digits}%}", 10.0**-digits
     if share < 1 and float(text[:-1]) == 100:
         return f">{100 - smallest:.{digits}f}%"
@@ -36,25 +36,14 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def frequent_confusions(evaluation: Evaluation, *, most: int) -> list[Confusion]:
-    """The pairs of classes that are mistaken most often, the most frequent first."""
+    """The pairs of classes that are confused most often, the most frequent first."""
     matrix = np.array(evaluation.confusion)
     np.fill_diagonal(matrix, 0)
+    # Positions in the flattened matrix: row * classes + column.
     order = np.argsort(-matrix, axis=None, kind="stable")[:most]
-    pairs = [(number // len(matrix), number % len(matrix)) for number in order.tolist()]
+    pairs = [divmod(position, len(matrix)) for position in order.tolist()]
     names = evaluation.classes
-    return [Confusion(names[t], names[a], int(matrix[t, a])) for t, a in pairs if matrix[t, a]]
-
-
-def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, *, most: int) -> np.ndarray:
-    """Numbers of the images that were answered wrongly, int64, those with the surest wrong answer first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:most]
-
-
-def spread_samples(labels: np.ndarray, *, most: int) -> np.ndarray:
-    """Numbers of images, int64, spread evenly over the classes without looking at the answers, sorted by class."""
-    by_class = np.argsort(labels, kind="stable")
-    return by_class[np.unique(np.linspace(0, len(labels) - 1, min(most, len(labels))).astype(int))]
+    return [Confusion(names[t], names[p], int(matrix[t, p])) for t, p in pairs if matrix[t, p]]
 
 
 def say_where_it_fails(evaluation: Evaluation) -> str:
@@ -62,59 +51,60 @@ def say_where_it_fails(evaluation: Evaluation) -> str:
     mistakes = evaluation.count - evaluation.correct
     if not mistakes:
         return (
-            f"Not one of {evaluation.count:,} test images is answered wrongly; "
-            f"that many leave room for a true accuracy down to {percent(evaluation.accuracy_low)}."
+            f"No test image is misclassified; with {evaluation.count:,} images, the true accuracy may still be as low "
+            f"as {percent(evaluation.accuracy_low)}."
         )
     first, *others = frequent_confusions(evaluation, most=3)
     weakest = (
-        f"The weakest class is {evaluation.worst_class}: {percent(evaluation.worst_class_recall, 1)} of its "
-        f"{evaluation.support[evaluation.classes.index(evaluation.worst_class)]:,} images are recognised."
+        f"The weakest class is {evaluation.worst_class}, with a recall of {percent(evaluation.worst_class_recall, 1)} "
+        f"on {evaluation.support[evaluation.classes.index(evaluation.worst_class)]:,} images."
     )
     if mistakes == 1:
-        return f"The one mistake: {first.true} is taken for {first.answer}. {weakest}"
+        return f"The only mistake is {first.true} predicted as {first.predicted}. {weakest}"
     if first.count == 1:
-        return f"No two of the {mistakes:,} mistakes are alike. {weakest}"
-    then = " and ".join(f"{pair.true} for {pair.answer} ({pair.count:,})" for pair in others if pair.count > 1)
+        return f"The {mistakes:,} mistakes confuse {mistakes:,} different pairs of classes. {weakest}"
+    then = " and ".join(f"{pair.true} as {pair.predicted} ({pair.count:,})" for pair in others if pair.count > 1)
     return (
-        f"Of the {mistakes:,} mistakes, the most frequent is {first.true} taken for {first.answer} "
+        f"Of the {mistakes:,} mistakes, the most frequent is {first.true} predicted as {first.predicted} "
         f"({first.count:,} times){f', then {then}' if then else ''}. {weakest}"
     )
 
 
 def say_how_calibrated(evaluation: Evaluation, *, label_smoothing: float) -> str:
-    """Compare how sure the answers are on average with how many are right."""
-    sure = float(np.average(evaluation.bin_confidence, weights=evaluation.bin_count))
-    gap = evaluation.accuracy - sure
-    text = f"On average an answer is {percent(sure, 1)} sure, and {percent(evaluation.accuracy, 1)} are right: "
+    """Compare the mean confidence with the accuracy."""
+    confidence = float(np.average(evaluation.bin_confidence, weights=evaluation.bin_count))
+    gap = evaluation.accuracy - confidence
     if abs(gap) <= CALIBRATION_SLACK:
-        return text + "as sure as it should be."
-    if gap < 0:
-        return text + "it claims more than it knows."
-    return text + (
-        f"it claims less than it knows, as label smoothing ({label_smoothing:g}) teaches it to."
-        if label_smoothing
-        else "it claims less than it knows."
+        verdict = "well calibrated on average"
+    elif gap < 0:
+        verdict = "over-confident"
+    elif label_smoothing:
+        verdict = f"under-confident, an effect of label smoothing ({label_smoothing:g})"
+    else:
+        verdict = "under-confident"
+    return (
+        f"The mean confidence is {percent(confidence, 1)} and the accuracy {percent(evaluation.accuracy, 1)}: "
+        f"the model is {verdict}."
     )
 
 
 def describe_curve(
     name: str, training: Sequence[float], validation: Sequence[float], *, best_epoch: int, shares: bool
 ) -> str:
-    """The alternative text of a curve by epoch."""
+    """The alternative text of a metric by epoch."""
     write = percent if shares else "{:.3f}".format
-    epochs = f"{name} by epoch, {len(training)} in all, epoch {best_epoch} was kept."
-    lines = []
+    lines = [f"{name} by epoch, {len(training)} in all, epoch {best_epoch} was kept."]
     for split, values in (("Training", training), ("Validation", validation)):
         texts = [write(value) for value in values]
         if len(texts) > LONGEST_LIST:
             texts = [f"from {texts[0]} to {texts[-1]}, at the kept epoch {texts[best_epoch - 1]}"]
         lines.append(f"{split}: {', '.join(texts)}.")
-    return " ".join([epochs, *lines])
+    return " ".join(lines)
 
 
 def describe_confusion(evaluation: Evaluation) -> str:
     """The alternative text of the confusion matrix."""
-    pairs = [f"{p.true} as {p.answer}: {p.count:,}" for p in frequent_confusions(evaluation, most=10)]
+    pairs = [f"{pair.true} as {pair.predicted}: {pair.count:,}" for pair in frequent_confusions(evaluation, most=10)]
     return (
         f"Confusion matrix of {len(evaluation.classes)} classes: {evaluation.correct:,} of {evaluation.count:,} on the "
         f"diagonal. " + (f"Most frequent mistakes: {'; '.join(pairs)}." if pairs else "No mistakes.")
@@ -131,9 +121,13 @@ def describe_by_class(evaluation: Evaluation) -> str:
 def describe_calibration(evaluation: Evaluation) -> str:
     """The alternative text of the reliability diagram."""
     bins = zip(evaluation.bin_confidence, evaluation.bin_accuracy, evaluation.bin_count, strict=True)
-    texts = [f"{percent(sure, 0)} sure, {percent(right, 1)} right ({count:,})" for sure, right, count in bins if count]
+    texts = [
+        f"confidence {percent(confidence, 0)}, accuracy {percent(accuracy, 1)} ({count:,})"
+        for confidence, accuracy, count in bins
+        if count
+    ]
     return (
-        f"How sure answers are against how many are right, in {evaluation.calibration_bins} bins. {'; '.join(texts)}."
+        f"Accuracy by confidence in {evaluation.calibration_bins} bins, with the number of images. {'; '.join(texts)}."
     )
 
 

@@ -1,7 +1,9 @@
-"""Batches of a data set for Keras, cut from the memory-mapped images as they are needed.
+"""Batches of a data set for Keras, read from the memory-mapped images as they are needed.
 
-Only one batch at a time is in memory as floats, so memory does not grow with the data.
+Only a few batches at a time are in memory as floats, so memory does not grow with the data.
 """
+
+import math
 
 import keras
 import numpy as np
@@ -17,18 +19,18 @@ class Batches(keras.utils.PyDataset):
     ahead of time in another thread.
 
     Args:
-        dataset: What is cut.
-        batch_size: Images in each batch; the last has what is left.
+        dataset: The images and labels.
+        batch_size: Images in each batch; the last batch has the rest.
         shift: Largest random shift in each direction, in pixels.
-        seed: Starts the random choices; None for the images in order, as they are.
+        seed: Starts the random choices; without it, images come in order and are not shifted.
 
     Attributes:
-        epoch: Which epoch's order and shifts are given, from 0; whoever drives the training sets it.
+        epoch: Which epoch's order and shifts are used, from 0; the callback of the training sets it.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int, shift: int, seed: int | None) -> None:
-        # Two workers: with one, TensorFlow tunes the reading in a thread of its own, which then holds up the end of an
-        # epoch for seconds. Keras keeps the order.
+    def __init__(self, dataset: Dataset, *, batch_size: int, shift: int = 0, seed: int | None = None) -> None:
+        # Two workers: with one, TensorFlow tunes the reading in a thread of its own, which then delays the end of an
+        # epoch by seconds. Keras keeps the order.
         super().__init__(workers=2)
         self.count = len(dataset.labels)
         self.epoch = 0
@@ -36,29 +38,30 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self._shift = shift
         self._seed = seed
-        self._order: tuple[int, np.ndarray] | None = None
+        self._order: tuple[int, np.ndarray] | None = None  # the epoch and its permutation, int64 (count,)
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size)
+        return math.ceil(self.count / self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cut one batch.
+        """Make one batch.
 
         Returns:
             Images float32 (m, 28, 28, 1) in 0..1, and labels one-hot, float32 (m, classes).
         """
-        epoch = self.epoch
         rows: slice | np.ndarray = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        epoch = self.epoch  # read once: another thread may set it
         if self._seed is not None:
-            rows = self._shuffled(epoch, self._seed)[rows]
-        images, labels = self._dataset.images[rows], self._dataset.labels[rows]
+            rows = self._shuffle(self._seed, epoch)[rows]
+        images, labels = self._dataset.images[rows], self._dataset.labels[rows]  # copied from the mapped file here
         if self._seed is not None and self._shift:
+            # A generator per batch: the same shifts in whatever order batches are asked for.
             images = shift_images(images, self._shift, np.random.default_rng([self._seed, epoch, index]))
         one_hot = np.zeros((len(labels), len(self._dataset.manifest.classes)), np.float32)
         one_hot[np.arange(len(labels)), labels] = 1
         return scale(images), one_hot
 
-    def _shuffled(self, epoch: int, seed: int) -> np.ndarray:
+    def _shuffle(self, seed: int, epoch: int) -> np.ndarray:
         order = self._order
         if order is None or order[0] != epoch:
             order = self._order = epoch, np.random.default_rng([seed, epoch]).permutation(self.count)
@@ -66,17 +69,18 @@ class Batches(keras.utils.PyDataset):
 
 
 def shift_images(images: np.ndarray, shift: int, random: np.random.Generator) -> np.ndarray:
-    """Move each image by whole pixels of its own choice; what comes in from outside is background.
+    """Move each image by a random number of whole pixels; the pixels that come in at the edge are background.
 
     Args:
-        images: uint8 (n, 28, 28).
+        images: uint8 (n, 28, 28), ink is 255.
         shift: Largest distance in each of the two directions, in pixels.
-        random: Where the choices come from.
+        random: Chooses the distances.
 
     Returns:
         uint8 (n, 28, 28).
     """
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift)))
+    # Every 28 x 28 window of each padded image, as a view: (n, 2 * shift + 1, 2 * shift + 1, 28, 28).
     windows = np.lib.stride_tricks.sliding_window_view(padded, (IMAGE_SIDE, IMAGE_SIDE), axis=(1, 2))
-    down, right = random.integers(0, 2 * shift + 1, (2, len(images)))
+    down, right = random.integers(0, 2 * shift + 1, (2, len(images)))  # the middle window is the image unmoved
     return windows[np.arange(len(images)), down, right]

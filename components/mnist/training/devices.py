@@ -1,9 +1,8 @@
-"""What training computes on, and everything that is particular to one Keras backend.
+"""What training runs on, and everything that is particular to TensorFlow.
 
-The rest of the library is written for Keras alone. Nothing here imports Keras or its backend before it is called.
+The rest of the library knows Keras only. Nothing here imports Keras or TensorFlow before it is called.
 """
 
-import importlib.metadata
 import logging
 import os
 import platform
@@ -12,19 +11,18 @@ from pathlib import Path
 
 from components.mnist.errors import DeviceError
 
-# A GPU shows in one of these on Linux: NVIDIA, Windows' WSL, AMD.
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
-LIBRARIES = ("keras", "tensorflow", "jax", "torch", "numpy", "onnx", "onnxruntime", "tf2onnx")
+# Linux shows a GPU as one of these: NVIDIA's own driver, and Windows' WSL.
+GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 @dataclass(frozen=True)
 class Device:
-    """What training computes on.
+    """What training runs on.
 
     Attributes:
         name: For a person: "CPU, 2 cores, Intel(R) Xeon(R) Processor" or "GPU, NVIDIA L4".
         is_gpu: Whether it is a GPU.
-        has_bfloat16: Whether it is made for bfloat16: elsewhere bfloat16 is emulated, and slower than float32.
+        has_bfloat16: Whether the hardware supports bfloat16; elsewhere it is emulated, and slower than float32.
     """
 
     name: str
@@ -33,10 +31,10 @@ class Device:
 
 
 def refuse_without_gpu_files() -> None:
-    """Fail in no time on a Linux machine that has no GPU: asking TensorFlow would take its import first.
+    """Fail at once on a Linux machine without a GPU: asking TensorFlow would need its import, which takes seconds.
 
     Raises:
-        DeviceError: The kernel shows no GPU.
+        DeviceError: Linux shows no GPU.
     """
     if platform.system() == "Linux" and not any(Path(file).exists() for file in GPU_FILES):
         raise DeviceError(
@@ -45,32 +43,39 @@ def refuse_without_gpu_files() -> None:
         )
 
 
-def quieten() -> None:
-    """Keep start-up chatter out of the log; to be called before Keras is imported. Warnings and errors still show."""
+def prepare_keras() -> None:
+    """Choose TensorFlow and keep its start-up messages out of the log; to be called before Keras is imported.
+
+    Warnings and errors still show.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # 1: no INFO
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
 
 
 def find_device(*, require_gpu: bool) -> Device:
-    """Ask the Keras backend what it is going to compute on: its first GPU, else the CPU.
+    """Ask TensorFlow what it will run on: its first GPU, else the CPU.
 
     Raises:
-        DeviceError: A GPU is required and the backend sees none.
+        DeviceError: A GPU is required and TensorFlow sees none.
     """
-    import keras
+    import tensorflow as tf
 
-    backend = keras.backend.backend()
-    gpu = {"tensorflow": _tensorflow_gpu, "jax": _jax_gpu}.get(backend, lambda: None)()
-    if gpu is not None:
-        return gpu
+    if gpus := tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return Device(
+            f"GPU, {details.get('device_name', gpus[0].name)}",
+            is_gpu=True,
+            has_bfloat16=(details.get("compute_capability") or (0, 0)) >= (8, 0),  # from Ampere on
+        )
     if require_gpu:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise DeviceError(
-            f"require_gpu is true, but {backend} {_version(backend)} sees no GPU, only {_describe_cpu()}"
+            f"require_gpu is true, but tensorflow {tf.__version__} sees no GPU, only {_describe_cpu()}"
             + (f" (CUDA_VISIBLE_DEVICES is {hidden!r})" if hidden is not None else "")
             + ". Install the CUDA libraries (the extra `gpu`) and a driver that fits, or set require_gpu=false."
         )
-    flags = _cpuinfo("flags").split()
+    flags = _read_cpuinfo("flags").split()
     return Device(_describe_cpu(), is_gpu=False, has_bfloat16="avx512_bf16" in flags or "amx_bf16" in flags)
 
 
@@ -82,66 +87,41 @@ def choose_precision(precision: str, device: Device) -> str:
 
 
 def make_repeatable(seed: int) -> None:
-    """Start every random generator from the seed and choose operations that always add up in the same order."""
+    """Seed every random generator, and choose operations that always add up in the same order."""
     import keras
+    import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Threads finish in any order, and floating-point sums depend on it: without this, two runs drift apart
-        # from the first steps on.
-        tf.config.experimental.enable_op_determinism()
+    # Threads finish in any order, and floating-point sums depend on it: without this, two runs drift apart from the
+    # first steps on.
+    tf.config.experimental.enable_op_determinism()
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the installed libraries that a model depends on; and which of them is the backend."""
+    """Versions of Python and of the libraries that a model depends on, and the name of Keras' backend."""
     import keras
+    import numpy
+    import onnx
+    import onnxruntime
+    import tensorflow
+    import tf2onnx
 
-    versions = {library: _version(library) for library in LIBRARIES}
-    found = {library: version for library, version in versions.items() if version}
-    return {"python": platform.python_version(), "backend": keras.backend.backend(), **found}
-
-
-def _tensorflow_gpu() -> Device | None:
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return None
-    details = tf.config.experimental.get_device_details(gpus[0])
-    capability = details.get("compute_capability") or (0, 0)
-    return Device(f"GPU, {details.get('device_name', gpus[0].name)}", is_gpu=True, has_bfloat16=capability >= (8, 0))
-
-
-def _jax_gpu() -> Device | None:
-    import jax
-
-    gpus = [device for device in jax.devices() if device.platform == "gpu"]
-    if not gpus:
-        return None
-    capability = tuple(int(part) for part in getattr(gpus[0], "compute_capability", "0").split("."))
-    return Device(f"GPU, {gpus[0].device_kind}", is_gpu=True, has_bfloat16=capability >= (8, 0))
+    libraries = (keras, tensorflow, numpy, onnx, onnxruntime, tf2onnx)
+    versions = {library.__name__: library.__version__ for library in libraries}
+    return {"python": platform.python_version(), "backend": keras.backend.backend(), **versions}
 
 
 def _describe_cpu() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    model = _cpuinfo("model name") or platform.processor() or platform.machine()
+    model = _read_cpuinfo("model name") or platform.processor() or platform.machine()
     return f"CPU, {cores} cores, {model}"
 
 
-def _cpuinfo(field: str) -> str:
-    """The first processor's field in /proc/cpuinfo; empty where there is none."""
+def _read_cpuinfo(field: str) -> str:
+    """A field of the first processor in /proc/cpuinfo; empty where it is missing."""
     file = Path("/proc/cpuinfo")
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         name, _, value = line.partition(":")
         if name.strip() == field:
             return value.strip()
     return ""
-
-
-def _version(library: str) -> str:
-    try:
-        return importlib.metadata.version(library)
-    except importlib.metadata.PackageNotFoundError:
-        return ""

@@ -1,6 +1,6 @@
-"""Write a trained network down: model.keras and model.onnx, in float32, the same bytes for the same weights.
+"""Write a trained network to files: model.keras and model.onnx, in float32, the same bytes for the same weights.
 
-Both hold the layers of `network.py` and nothing else, and are compared on real images before anyone gets them.
+Both hold the layers of `network.py` and nothing else, and are compared on real images before anyone uses them.
 """
 
 import json
@@ -14,17 +14,16 @@ import onnx
 import onnxruntime
 
 from components.mnist.errors import ModelError
-from components.mnist.model import scale
-from components.mnist.training.network import INPUT_NAME
+from components.mnist.model import INPUT_NAME, scale
 
 OUTPUT_NAME = "probabilities"
-# float32 has seven digits; sums in another order cost one or two of them.
+# float32 has seven significant digits; adding in another order costs one or two of them.
 LARGEST_DIFFERENCE = 1e-5
 EARLIEST_DATE = (1980, 1, 1, 0, 0, 0)  # that a zip archive can hold
 
 
 def export_network(network: keras.Sequential, images: np.ndarray, *, folder: Path) -> float:
-    """Write `model.keras` and `model.onnx` and make sure that they agree.
+    """Write `model.keras` and `model.onnx`, and check that they agree.
 
     Args:
         network: In float32 and not compiled, so that the files hold the layers only.
@@ -35,23 +34,23 @@ def export_network(network: keras.Sequential, images: np.ndarray, *, folder: Pat
         The largest difference between the two files' probabilities.
 
     Raises:
-        ModelError: They differ by more than 1e-5.
+        ModelError: The difference is above 1e-5, or not a number.
     """
     network.save(folder / "model.keras")
     _remove_dates(folder / "model.keras")
     inputs = scale(images)
-    # Read back from the file: what is compared is what was written. Keras exports only a network that was called.
+    # Read back, so that what is compared is what was written. Keras exports only a network that has been called.
     saved = keras.models.load_model(folder / "model.keras", compile=False)
     expected = keras.ops.convert_to_numpy(saved(inputs))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # Keras' own question
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # raised by Keras itself
         saved.export(folder / "model.onnx", format="onnx", verbose=False)
     _rename(folder / "model.onnx")
     return compare(folder / "model.onnx", inputs, expected)
 
 
 def compare(onnx_file: Path, inputs: np.ndarray, expected: np.ndarray) -> float:
-    """Compare an ONNX model's answers with Keras'.
+    """Compare the probabilities of an ONNX model with those of Keras.
 
     Args:
         inputs: float32 (n, 28, 28, 1) in 0..1.
@@ -61,15 +60,15 @@ def compare(onnx_file: Path, inputs: np.ndarray, expected: np.ndarray) -> float:
         The largest difference.
 
     Raises:
-        ModelError: It is above 1e-5, or not a number.
+        ModelError: The difference is above 1e-5, or not a number.
     """
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
-    answers = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
-    difference = float(np.abs(answers - expected).max())
-    if not difference <= LARGEST_DIFFERENCE:  # also when it is not a number
+    found = session.run([OUTPUT_NAME], {INPUT_NAME: inputs})[0]
+    difference = float(np.abs(found - expected).max())
+    if not difference <= LARGEST_DIFFERENCE:  # also true for NaN
         raise ModelError(
-            f"model.onnx and model.keras differ by {difference:.1e} on {len(inputs)} images; at most "
-            f"{LARGEST_DIFFERENCE:.0e} is expected. Nothing was written: check the versions of tf2onnx and onnxruntime."
+            f"model.onnx and model.keras differ by {difference:.1e} on {len(inputs)} images; expected at most "
+            f"{LARGEST_DIFFERENCE:.0e}. Nothing was written: check the versions of tf2onnx and onnxruntime."
         )
     return difference
 
@@ -87,16 +86,16 @@ def _remove_dates(file: Path) -> None:
 
 
 def _rename(file: Path) -> None:
-    """Name everything inside an ONNX model anew.
+    """Give everything inside an ONNX model a new name.
 
     Servers show the names of output and batch to their callers. The inner names carry numbers that tf2onnx counts in
-    the order of Python sets, which is another in every process: equal networks would be different files.
+    the order of Python sets, which differs between processes: equal networks would be different files.
     """
     model = onnx.load(file)
     graph = model.graph
     names = {value.name: value.name for value in graph.input} | {graph.output[0].name: OUTPUT_NAME}
     constants = {constant.name: constant for constant in graph.initializer}
-    used: list[onnx.TensorProto] = []
+    used: list[onnx.TensorProto] = []  # in the order of use, which is the same in every process
     for node in graph.node:
         for name in node.input:
             if name in constants and name not in names:
@@ -112,7 +111,7 @@ def _rename(file: Path) -> None:
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(used)
     graph.output[0].name = OUTPUT_NAME
-    graph.doc_string = ""  # the number of a function in TensorFlow's memory
+    graph.doc_string = ""  # tf2onnx writes the number of a function in TensorFlow's memory there
     for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)

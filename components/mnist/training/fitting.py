@@ -1,6 +1,6 @@
 """Fit the network with Keras: loss, optimizer, learning rate, and what is watched while it learns.
 
-Knows neither files nor the pipeline. Progress goes out while it happens.
+Knows neither files nor the pipeline. Progress is printed while it happens.
 """
 
 import math
@@ -10,48 +10,31 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from components.mnist.data.datasets import Dataset
 from components.mnist.errors import TrainingError
+from components.mnist.history import Epoch
 from components.mnist.progress import Progress, say
+from components.mnist.settings import Recipe
 from components.mnist.training.batches import Batches
 
 WARM_UP = 0.1  # share of all steps
-# Shorter memories than Adam's usual 0.9 and 0.999, which a training of few steps ends before it has filled; measured
+# Shorter memories than Adam's usual 0.9 and 0.999, which need more steps to fill than a short training has; measured
 # by tests/benchmarks/recipes.py.
 BETA_1, BETA_2 = 0.85, 0.99
-# Steps that Keras runs before it comes back: fewer returns are faster, more show progress and trouble sooner.
+# Steps that Keras runs per call of a compiled function: more are faster, fewer show progress and trouble sooner.
 STEPS_PER_CALL = 20
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One line of history.csv.
-
-    Attributes:
-        epoch: From 1.
-        loss, accuracy: Means over the epoch's training batches as they were learned from, shifts included; the
-            cross-entropy is without label smoothing, so that it can be compared with `val_loss`.
-        val_loss, val_accuracy: Of the epoch's last weights on validation data.
-        learning_rate: At the end of the epoch.
-        seconds: Validation included.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    seconds: float
+IMAGES_AT_A_TIME = 512  # where nothing is learned: more would need more memory and be no faster
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What training found.
+    """The result of a training.
 
     Attributes:
         weights: Of the best epoch, in the order of `Model.get_weights`.
         best_epoch: From 1.
         epochs: Every epoch, in order.
+        seconds: Of the whole fit, validation included.
         images_per_second: While training: without the first call, in which Keras traces the network, and without
             validation.
     """
@@ -59,55 +42,67 @@ class Fit:
     weights: list[np.ndarray]
     best_epoch: int
     epochs: list[Epoch]
+    seconds: float
     images_per_second: float
 
 
-def fit_network(
-    network: keras.Model,
-    training: Batches,
-    validation: Batches,
-    *,
-    epochs: int,
-    learning_rate: float,
-    label_smoothing: float,
-) -> Fit:
+def fit_network(network: keras.Model, training: Dataset, validation: Dataset, *, recipe: Recipe) -> Fit:
     """Train a new network.
 
+    Args:
+        recipe: With a batch size above 0.
+
     Raises:
-        TrainingError: The loss is not finite any more.
+        TrainingError: The loss became infinite or not a number.
     """
-    steps = epochs * len(training)
+    started = time.monotonic()
+    batches = Batches(training, batch_size=recipe.batch_size, shift=recipe.shift, seed=recipe.seed)
+    rate = warm_up_and_decay(recipe.learning_rate, steps=recipe.epochs * len(batches))
     network.compile(
-        optimizer=keras.optimizers.Adam(warm_up_and_decay(learning_rate, steps=steps), beta_1=BETA_1, beta_2=BETA_2),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing),
-        # The loss that people compare is without smoothing, hence a metric of its own.
+        optimizer=keras.optimizers.Adam(rate, beta_1=BETA_1, beta_2=BETA_2),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
+            # The loss that people compare has no smoothing, hence a metric of its own.
             keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
         ],
-        steps_per_execution=min(STEPS_PER_CALL, len(training)),
-        # XLA compiles for longer than this network trains, and runs it slower on a CPU.
-        jit_compile=keras.backend.backend() == "jax",
+        steps_per_execution=min(STEPS_PER_CALL, len(batches)),
+        # XLA compiles for longer than this network trains, and its code runs slower on a CPU.
+        jit_compile=False,
     )
-    watch = Watch(training, epochs=epochs, learning_rate=learning_rate)
-    network.fit(training, validation_data=validation, epochs=epochs, verbose=0, shuffle=False, callbacks=[watch])
-    return Fit(watch.best_weights, watch.best.epoch, watch.history, watch.stopwatch.images_per_second)
+    watch = Watch(batches, recipe)
+    network.fit(
+        batches,
+        validation_data=Batches(validation, batch_size=IMAGES_AT_A_TIME),
+        epochs=recipe.epochs,
+        verbose=0,
+        shuffle=False,  # the batches shuffle themselves
+        callbacks=[watch],
+    )
+    return Fit(
+        watch.best_weights,
+        watch.best.epoch,
+        watch.history,
+        seconds=time.monotonic() - started,
+        images_per_second=watch.stopwatch.images_per_second,
+    )
 
 
-def evaluate(network: keras.Model, batches: Batches) -> tuple[float, float]:
-    """Loss and accuracy of a network as it is; compiles it.
+def evaluate(network: keras.Model, dataset: Dataset) -> tuple[float, float]:
+    """Loss and accuracy of a network on images that are not shifted; compiles the network.
 
     Returns:
-        Mean cross-entropy without smoothing, and the share of right answers.
+        Mean cross-entropy without smoothing, and the share of correct predictions.
     """
+    batches = Batches(dataset, batch_size=IMAGES_AT_A_TIME)
     network.compile(
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         steps_per_execution=min(STEPS_PER_CALL, len(batches)),
-        jit_compile=keras.backend.backend() == "jax",
+        jit_compile=False,
     )
-    figures = network.evaluate(batches, verbose=0, return_dict=True)
-    return float(figures["loss"]), float(figures["accuracy"])
+    metrics = network.evaluate(batches, verbose=0, return_dict=True)
+    return float(metrics["loss"]), float(metrics["accuracy"])
 
 
 def warm_up_and_decay(peak: float, *, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -122,22 +117,21 @@ def warm_up_and_decay(peak: float, *, steps: int) -> keras.optimizers.schedules.
 
 
 class Watch(keras.callbacks.Callback):
-    """Drives the order of batches, tells how it goes, keeps the best epoch, and stops when the loss is lost.
+    """Sets the order of batches, prints progress, keeps the best epoch, and stops when the loss is not finite.
 
     The best epoch has the lowest loss on validation data. Accuracy would do for many images, but on a few hundred it
-    moves in steps of half a percent and picks an early epoch by luck; the loss hears every probability.
+    moves in steps of half a percent and picks an early epoch by luck; the loss uses every probability.
     """
 
-    def __init__(self, training: Batches, *, epochs: int, learning_rate: float) -> None:
+    def __init__(self, training: Batches, recipe: Recipe) -> None:
         super().__init__()
         self.history: list[Epoch] = []
         self.best: Epoch
         self.best_weights: list[np.ndarray] = []
         self.stopwatch = Stopwatch()
         self._training = training
-        self._epochs = epochs
-        self._learning_rate = learning_rate
-        self._progress = Progress(epochs * len(training), unit="steps")
+        self._recipe = recipe
+        self._progress = Progress(recipe.epochs * len(training), unit="steps")
         self._epoch_started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -146,63 +140,60 @@ class Watch(keras.callbacks.Callback):
         self.stopwatch.start_epoch(self._epoch_started)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        epoch = len(self.history)
-        # Keras counts whole calls, also where the data ends within one.
+        # Keras counts whole calls of STEPS_PER_CALL batches, also where the data ends within one.
         done = min(batch + 1, len(self._training))
-        figures = {name: float(value) for name, value in (logs or {}).items()}
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
         self.stopwatch.lap(min(done * self._training.batch_size, self._training.count), time.monotonic())
-        if not math.isfinite(figures["loss"]):
-            raise self._lost("the loss", figures["loss"])
+        self._refuse_infinite("the loss", metrics["loss"])
+        epoch = len(self.history)  # from 0
         self._progress.update(
             epoch * len(self._training) + done,
-            f"epoch {epoch + 1}/{self._epochs}  accuracy {figures['accuracy']:.4f}  "
-            f"loss {figures['cross_entropy']:.4f}",
+            f"epoch {epoch + 1}/{self._recipe.epochs}  accuracy {metrics['accuracy']:.4f}  "
+            f"loss {metrics['cross_entropy']:.4f}",
         )
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        figures = {name: float(value) for name, value in (logs or {}).items()}
-        seen = Epoch(
+        metrics = {name: float(value) for name, value in (logs or {}).items()}
+        ended = Epoch(
             epoch=epoch + 1,
-            loss=figures["cross_entropy"],
-            accuracy=figures["accuracy"],
-            val_loss=figures["val_cross_entropy"],
-            val_accuracy=figures["val_accuracy"],
+            loss=metrics["cross_entropy"],
+            accuracy=metrics["accuracy"],
+            val_loss=metrics["val_cross_entropy"],
+            val_accuracy=metrics["val_accuracy"],
             learning_rate=float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             seconds=time.monotonic() - self._epoch_started,
         )
-        if not math.isfinite(seen.val_loss):
-            raise self._lost("the loss on validation data", seen.val_loss)
-        if not self.history or seen.val_loss < self.best.val_loss:
-            self.best, self.best_weights = seen, self.model.get_weights()
-        self.history.append(seen)
+        self._refuse_infinite("the loss on validation data", ended.val_loss)
+        if not self.history or ended.val_loss < self.best.val_loss:
+            self.best, self.best_weights = ended, self.model.get_weights()
+        self.history.append(ended)
         say(
-            f"epoch {seen.epoch}/{self._epochs}  loss {seen.loss:.4f}  accuracy {seen.accuracy:.4f}  "
-            f"val_loss {seen.val_loss:.4f}  val_accuracy {seen.val_accuracy:.4f}  {seen.seconds:.1f} s"
+            f"epoch {ended.epoch}/{self._recipe.epochs}  loss {ended.loss:.4f}  accuracy {ended.accuracy:.4f}  "
+            f"val_loss {ended.val_loss:.4f}  val_accuracy {ended.val_accuracy:.4f}  {ended.seconds:.1f} s"
         )
 
-    def _lost(self, what: str, value: float) -> TrainingError:
-        return TrainingError(
-            f"{what} became {value} in epoch {len(self.history) + 1}: the steps were too large. "
-            f"Lower learning_rate (it is {self._learning_rate:g})."
-        )
+    def _refuse_infinite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"{what} became {value} in epoch {len(self.history) + 1}: the training steps were too large. "
+                f"Lower learning_rate (it is {self._recipe.learning_rate:g})."
+            )
 
 
 class Stopwatch:
-    """Images and seconds over the calls of all epochs; the very first call of a training does not count."""
+    """Images and seconds over the calls of all epochs, without the very first call."""
 
     def __init__(self) -> None:
-        self._images = 0
-        self._seconds = 0.0
-        self._first: tuple[int, float] | None = None
-        self._done = 0
-        self._time = 0.0
+        self._images, self._seconds = 0, 0.0
+        self._first: tuple[int, float] | None = None  # images and seconds of the first call
+        self._done, self._time = 0, 0.0  # when the last call ended: images of this epoch, and the second
 
     def start_epoch(self, now: float) -> None:
         """An epoch begins at second `now`."""
         self._done, self._time = 0, now
 
     def lap(self, done: int, now: float) -> None:
-        """`done` images of this epoch are finished at second `now`."""
+        """A call ends at second `now`, with `done` images of this epoch finished."""
         images, seconds = done - self._done, now - self._time
         self._done, self._time = done, now
         if self._first is None:
@@ -213,6 +204,6 @@ class Stopwatch:
 
     @property
     def images_per_second(self) -> float:
-        """Of the first call where there was no other."""
+        """Of the first call if there was no other."""
         images, seconds = (self._images, self._seconds) if self._images else self._first or (0, 0.0)
         return images / max(seconds, 1e-9)

@@ -1,4 +1,4 @@
-"""The network, in Keras, for any of its backends. It knows nothing of training or files.
+"""The network, in Keras. Knows neither training nor files.
 
 | layer     | output       | parameters      |
 |-----------|--------------|-----------------|
@@ -17,8 +17,7 @@ For ten classes that is 225,034 parameters in all.
 import keras
 
 from components.mnist.data.datasets import IMAGE_SIDE
-
-INPUT_NAME = "images"
+from components.mnist.model import INPUT_NAME
 
 
 def build_network(classes: int, *, precision: str) -> keras.Sequential:
@@ -31,9 +30,9 @@ def build_network(classes: int, *, precision: str) -> keras.Sequential:
     Returns:
         A network from float32 (n, 28, 28, 1) in 0..1 to float32 (n, classes), each row adding up to 1.
     """
-    # By name: Keras would write a policy object that layers share into model.keras with its address in memory.
+    # By name: Keras would write a policy object shared by layers into model.keras with its address in memory.
     inner = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    # Said and not left to the user's keras.json: the other layout does not run on CPUs and would change the files.
+    # Not left to the user's keras.json: the other layout does not run on CPUs, and would change the files.
     layout = {"data_format": "channels_last", "dtype": inner}
     layers = keras.layers
     return keras.Sequential(
@@ -45,7 +44,7 @@ def build_network(classes: int, *, precision: str) -> keras.Sequential:
             layers.MaxPooling2D(2, name="pool_2", **layout),
             layers.Flatten(name="flatten", **layout),
             layers.Dense(128, activation="relu", name="dense", dtype=inner),
-            # Probabilities in bfloat16 would have two digits.
+            # Probabilities in bfloat16 would have two significant digits.
             layers.Dense(classes, activation="softmax", name="output", dtype="float32"),
         ],
         name="cnn",

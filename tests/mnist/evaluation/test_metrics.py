@@ -1,4 +1,4 @@
-"""Measures of answers, against numbers worked out by hand."""
+"""Metrics of predictions, against numbers computed by hand."""
 
 import numpy as np
 import pytest
@@ -6,28 +6,28 @@ from sklearn.metrics import roc_auc_score
 
 from components.mnist.evaluation import metrics
 
-HALF_SURE = np.array([[0.92, 0.08], [0.8, 0.2], [0.75, 0.25], [0.05, 0.95]], np.float32)
+PROBABILITIES = np.array([[0.92, 0.08], [0.8, 0.2], [0.75, 0.25], [0.05, 0.95]], np.float32)
 
 
 @pytest.mark.parametrize(
-    ("right", "count", "low", "high"), [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (9938, 10000, 0.99206, 0.99516)]
+    ("correct", "count", "low", "high"), [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (9938, 10000, 0.99206, 0.99516)]
 )
-def test_the_interval_is_wilsons(right: int, count: int, low: float, high: float) -> None:
-    assert metrics.interval(right, count) == pytest.approx((low, high), abs=1e-4)
+def test_the_interval_is_wilsons(correct: int, count: int, low: float, high: float) -> None:
+    assert metrics.interval(correct, count) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_cross_entropy_is_the_mean_negative_log_of_the_true_class() -> None:
     labels = np.array([0, 0, 1, 1], np.uint8)
     expected = -np.log([0.92, 0.8, 0.25, 0.95]).mean()
-    assert metrics.cross_entropy(labels, HALF_SURE) == pytest.approx(expected, rel=1e-6)
+    assert metrics.cross_entropy(labels, PROBABILITIES) == pytest.approx(expected, rel=1e-6)
 
 
-def test_cross_entropy_stays_finite_when_the_true_class_got_nothing() -> None:
+def test_cross_entropy_stays_finite_when_the_true_class_has_probability_0() -> None:
     assert 10 < metrics.cross_entropy(np.array([1], np.uint8), np.array([[1, 0]], np.float32)) < 20
 
 
-def test_calibration_compares_how_sure_with_how_right() -> None:
-    bins = metrics.calibration(np.array([0, 0, 1, 1], np.uint8), HALF_SURE)
+def test_calibration_compares_confidence_with_accuracy() -> None:
+    bins = metrics.calibration(np.array([0, 0, 1, 1], np.uint8), PROBABILITIES)
     assert bins.count.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
     assert bins.confidence[[7, 8, 9]] == pytest.approx([0.75, 0.8, 0.935])
     assert bins.accuracy[[7, 8, 9]] == pytest.approx([0, 1, 1])

@@ -33,7 +33,7 @@ def change_json(path: Path, **fields: object) -> None:
 
 
 def expected_probabilities(run: Path) -> np.ndarray:
-    """The model's answers, worked out with NumPy from its weights."""
+    """The model's probabilities, computed with NumPy from its weights."""
     tensors = onnx.load(run / "model/model.onnx").graph.initializer
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
     pixels = read_dataset(run / "test").images.reshape(-1, 784).astype(np.float64) / 255
@@ -41,13 +41,13 @@ def expected_probabilities(run: Path) -> np.ndarray:
     return scores / scores.sum(axis=1, keepdims=True)
 
 
-def test_the_answers_are_written_in_the_order_of_the_test_data(run_folder: Path) -> None:
+def test_predictions_are_written_in_the_order_of_the_test_data(run_folder: Path) -> None:
     evaluate(run_folder)
     probabilities = read_probabilities(run_folder / "predictions", count=60, classes=10)
     np.testing.assert_allclose(probabilities, expected_probabilities(run_folder), atol=1e-6)
 
 
-def test_every_figure_follows_from_the_answers(run_folder: Path) -> None:
+def test_every_metric_follows_from_the_predictions(run_folder: Path) -> None:
     found = evaluate(run_folder)
     labels = read_dataset(run_folder / "test").labels
     probabilities = expected_probabilities(run_folder)
@@ -87,7 +87,7 @@ def test_the_step_loads_no_training_framework(run_folder: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from components.mnist.evaluation import evaluate_model
+from components.mnist.evaluation.step import evaluate_model
 run = Path(sys.argv[1])
 evaluate_model(model_folder=run / "model", test_folder=run / "test",
                metrics_folder=run / "metrics", predictions_folder=run / "predictions")
@@ -102,13 +102,13 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 def test_a_model_of_other_classes_is_refused(run_folder: Path) -> None:
     change_json(run_folder / "model/model.json", classes=[*"abcdefghij"])
-    with pytest.raises(ModelError, match=r"knows 10 classes \(a, b, .*\), but .*test holds 10 classes \(0, 1, "):
+    with pytest.raises(ModelError, match=r"was trained on 10 classes \(a, b, .*\), but .*test has 10 classes \(0, 1, "):
         evaluate(run_folder)
 
 
 @pytest.mark.parametrize("split", ["training", "validation"])
 def test_data_that_made_the_model_is_refused(run_folder: Path, split: str) -> None:
-    with pytest.raises(DataError, match=f"{split} is the {split} data that .*model was made with.*would flatter"):
+    with pytest.raises(DataError, match=f"{split} is the {split} data of .*model, so its accuracy would be too high"):
         evaluate(run_folder, test=split)
 
 
@@ -116,7 +116,7 @@ def test_a_label_without_a_class_is_refused(run_folder: Path) -> None:
     labels = np.load(run_folder / "test/labels.npy")
     labels[7] = 10
     np.save(run_folder / "test/labels.npy", labels)
-    with pytest.raises(DataError, match=r"labels\.npy holds label 10, but there are 10 classes, numbered from 0"):
+    with pytest.raises(DataError, match=r"labels\.npy has the label 10, but there are only 10 classes, from 0"):
         evaluate(run_folder)
 
 
@@ -129,15 +129,15 @@ def test_a_damaged_model_is_refused(run_folder: Path) -> None:
 
 def test_a_model_for_pictures_of_another_size_is_refused(run_folder: Path) -> None:
     write_linear_model(run_folder / "model/model.onnx", np.zeros((400, 10)), np.zeros(10))
-    with pytest.raises(ModelError, match=r"model\.onnx cannot answer"):
+    with pytest.raises(ModelError, match=r"model\.onnx cannot classify the images"):
         evaluate(run_folder)
 
 
 @pytest.mark.parametrize("bias", [0.0, np.nan], ids=["scores", "not-a-number"])
-def test_answers_that_are_no_probabilities_are_refused(run_folder: Path, bias: float) -> None:
+def test_outputs_that_are_no_probabilities_are_refused(run_folder: Path, bias: float) -> None:
     weights = np.random.default_rng(0).normal(size=(784, 10))
     write_linear_model(run_folder / "model/model.onnx", weights, np.full(10, bias), softmax=bias != 0)
-    with pytest.raises(ModelError, match="where probabilities that add up to 1 were expected"):
+    with pytest.raises(ModelError, match="expected probabilities that add up to 1"):
         evaluate(run_folder)
 
 
@@ -151,7 +151,7 @@ def test_a_missing_folder_is_named(run_folder: Path, folder: str) -> None:
 def test_a_refused_evaluation_leaves_the_last_one_untouched(run_folder: Path) -> None:
     before = evaluate(run_folder)
     change_json(run_folder / "model/model.json", classes=[*"abcdefghij"])
-    with pytest.raises(ModelError, match="knows 10 classes"):
+    with pytest.raises(ModelError, match="was trained on 10 classes"):
         evaluate(run_folder)
     assert read_evaluation(run_folder / "metrics") == before
     assert sorted(path.name for path in (run_folder / "metrics").iterdir()) == ["metrics.json"]
@@ -159,7 +159,7 @@ def test_a_refused_evaluation_leaves_the_last_one_untouched(run_folder: Path) ->
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"confusion": [[1]]}', "<html>"])
-def test_metrics_of_another_make_are_refused(tmp_path: Path, content: str) -> None:
+def test_metrics_of_another_format_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.json").write_text(content)
     with pytest.raises(DataError, match=r"metrics\.json: .*Evaluate again with `mnist step evaluate`"):
         read_evaluation(tmp_path)

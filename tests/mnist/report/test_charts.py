@@ -1,4 +1,4 @@
-"""Charts: that they hold what they were given, for any number of classes, and follow light and dark."""
+"""Charts show what they are given, for any number of classes, and follow light and dark."""
 
 import io
 import re
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from components.mnist.report import charts, palette, rendering
+from components.mnist.report.confusion_matrix import draw_confusion as draw_matrix
 
 COUNTS = [2, 26, 200]
 STRANGE = ["<b>bold</b>", "$5 & $6", "#ffffff", 'id="x"', "a name that is much too long for any axis", "日本語"]
@@ -21,7 +22,7 @@ STRANGE = ["<b>bold</b>", "$5 & $6", "#ffffff", 'id="x"', "a name that is much t
 def draw_confusion(count: int, names: list[str]) -> Figure:
     matrix = np.diag(np.full(count, 1000))
     matrix[0, 1] = 1
-    return charts.draw_confusion(matrix, names)
+    return draw_matrix(matrix, names)
 
 
 def draw_by_class(count: int, names: list[str]) -> Figure:
@@ -36,14 +37,14 @@ BY_CLASS = {"confusion": draw_confusion, "by_class": draw_by_class, "balance": d
 
 
 def texts(figure: Figure) -> list[str]:
-    """Everything that is written in a figure, as an SVG reader sees it."""
+    """All text of a chart, as an SVG reader sees it."""
     svg = ElementTree.fromstring(rendering.render_svg(figure, name="chart"))
     return ["".join(element.itertext()) for element in svg.iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("draw", BY_CLASS.values(), ids=BY_CLASS)
-def test_charts_by_class_hold_for_any_number_of_classes(draw: Callable[[int, list[str]], Figure], count: int) -> None:
+def test_charts_by_class_work_for_any_number_of_classes(draw: Callable[[int, list[str]], Figure], count: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a layout that does not fit
         image = Image.open(io.BytesIO(rendering.render_png(draw(count, [f"class {n}" for n in range(count)]))))
@@ -67,12 +68,12 @@ def test_one_mistake_among_thousands_has_the_strongest_colour() -> None:
 
 def test_the_matrix_of_many_classes_stays_small_in_bytes() -> None:
     full = np.full((256, 256), 3)
-    svg = rendering.render_svg(charts.draw_confusion(full, [f"class {number}" for number in range(256)]), name="chart")
+    svg = rendering.render_svg(draw_matrix(full, [f"class {number}" for number in range(256)]), name="chart")
     assert len(svg) < 300_000
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 200])
-def test_curves_hold_for_any_number_of_epochs(epochs: int) -> None:
+def test_curves_work_for_any_number_of_epochs(epochs: int) -> None:
     values = np.linspace(0.5, 0.99, epochs).tolist()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -137,7 +138,7 @@ def test_light_colours_can_be_told_apart() -> None:
 
 
 def luminance(color: str) -> float:
-    channels = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    channels = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)]) / 255
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 

@@ -1,4 +1,4 @@
-"""What an evaluation's figures are said to mean."""
+"""What the metrics of an evaluation are said to mean."""
 
 import dataclasses
 from pathlib import Path
@@ -53,25 +53,31 @@ def test_almost_all_is_not_written_as_all(share: float, text: str) -> None:
 def test_the_most_frequent_mistakes_and_the_weakest_class_are_named(found: Evaluation) -> None:
     sentence = wording.say_where_it_fails(with_matrix(found, (90, 7, 3), (0, 100, 0), (2, 0, 98)))
     assert sentence == (
-        "Of the 12 mistakes, the most frequent is cat taken for dog (7 times), then cat for cow (3) and cow for cat "
-        "(2). The weakest class is cat: 90.0% of its 100 images are recognised."
+        "Of the 12 mistakes, the most frequent is cat predicted as dog (7 times), then cat as cow (3) and cow as cat "
+        "(2). The weakest class is cat, with a recall of 90.0% on 100 images."
     )
 
 
 @pytest.mark.parametrize(
     ("rows", "beginning"),
     [
-        ([(10, 0, 0), (0, 10, 0), (0, 1, 9)], "The one mistake: cow is taken for dog. The weakest class is cow: 90.0%"),
-        ([(9, 1, 0), (0, 9, 1), (0, 0, 9)], "No two of the 2 mistakes are alike. The weakest class is cat"),
-        ([(9, 0, 0), (0, 9, 0), (0, 0, 9)], "Not one of 27 test images is answered wrongly; that many leave room"),
+        (
+            [(10, 0, 0), (0, 10, 0), (0, 1, 9)],
+            "The only mistake is cow predicted as dog. The weakest class is cow",
+        ),
+        (
+            [(9, 1, 0), (0, 9, 1), (0, 0, 9)],
+            "The 2 mistakes confuse 2 different pairs of classes. The weakest class is cat",
+        ),
+        ([(9, 0, 0), (0, 9, 0), (0, 0, 9)], "No test image is misclassified; with 27 images, the true accuracy may"),
     ],
     ids=["one", "all-different", "none"],
 )
-def test_few_mistakes_are_told_as_what_they_are(found: Evaluation, rows: list[tuple[int, ...]], beginning: str) -> None:
+def test_few_mistakes_have_their_own_sentences(found: Evaluation, rows: list[tuple[int, ...]], beginning: str) -> None:
     assert wording.say_where_it_fails(with_matrix(found, *rows)).startswith(beginning)
 
 
-def test_confusions_come_most_frequent_first_and_without_the_right_answers(found: Evaluation) -> None:
+def test_confusions_come_most_frequent_first_and_without_correct_predictions(found: Evaluation) -> None:
     pairs = wording.frequent_confusions(with_matrix(found, (90, 1, 0), (5, 100, 0), (2, 0, 98)), most=2)
     assert pairs == [wording.Confusion("dog", "cat", 5), wording.Confusion("cow", "cat", 2)]
 
@@ -79,35 +85,22 @@ def test_confusions_come_most_frequent_first_and_without_the_right_answers(found
 @pytest.mark.parametrize(
     ("accuracy", "smoothing", "words"),
     [
-        (0.99, 0.05, "less than it knows, as label smoothing (0.05) teaches it to."),
-        (0.99, 0.0, "less than it knows."),
-        (0.805, 0.05, "as sure as it should be."),
-        (0.5, 0.05, "it claims more than it knows."),
+        (0.99, 0.05, "under-confident, an effect of label smoothing (0.05)."),
+        (0.99, 0.0, "under-confident."),
+        (0.805, 0.05, "well calibrated on average."),
+        (0.5, 0.05, "over-confident."),
     ],
 )
-def test_modest_and_bold_models_are_told_apart(
+def test_under_and_over_confident_models_are_named(
     found: Evaluation, accuracy: float, smoothing: float, words: str
 ) -> None:
-    sure = dataclasses.replace(found, accuracy=accuracy, bin_count=(5, 5), bin_confidence=(0.7, 0.9))
-    sentence = wording.say_how_calibrated(sure, label_smoothing=smoothing)
-    assert sentence.startswith("On average an answer is 80.0% sure")
+    changed = dataclasses.replace(found, accuracy=accuracy, bin_count=(5, 5), bin_confidence=(0.7, 0.9))
+    sentence = wording.say_how_calibrated(changed, label_smoothing=smoothing)
+    assert sentence.startswith("The mean confidence is 80.0% and the accuracy ")
     assert sentence.endswith(words)
 
 
-def test_the_worst_mistakes_are_the_surest_wrong_answers() -> None:
-    probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], np.float32)
-    assert wording.worst_mistakes(np.array([1, 0, 1, 1]), probabilities, most=2).tolist() == [1, 3]
-
-
-def test_samples_come_from_every_class_however_rare() -> None:
-    labels = np.array([0] * 90 + [1] * 5 + [2] * 5)
-    chosen = wording.spread_samples(labels, most=30)
-    assert len(set(chosen.tolist())) == 30
-    assert set(labels[chosen]) == {0, 1, 2}
-    assert wording.spread_samples(labels[:4], most=30).tolist() == [0, 1, 2, 3]
-
-
-def test_alternative_texts_carry_the_figures(found: Evaluation) -> None:
+def test_alternative_texts_contain_the_metrics(found: Evaluation) -> None:
     assert f"{found.correct} of 60 on the diagonal" in wording.describe_confusion(found)
     assert f"{wording.percent(found.worst_class_recall, 1)} and" in wording.describe_by_class(found)
     assert f"{max(found.bin_count)})" in wording.describe_calibration(found)

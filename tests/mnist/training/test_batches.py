@@ -1,4 +1,4 @@
-"""Batches hold every image once an epoch, and depend on nothing but the seed, the epoch and their place."""
+"""Batches have every image once an epoch, and depend on nothing but the seed, the epoch and their index."""
 
 import itertools
 import tracemalloc
@@ -9,7 +9,7 @@ import pytest
 
 from components.mnist.training import devices
 
-devices.quieten()
+devices.prepare_keras()
 
 from components.mnist.data.datasets import Dataset, read_dataset, write_dataset  # noqa: E402
 from components.mnist.model import scale  # noqa: E402
@@ -38,7 +38,7 @@ def write(folder: Path, images: np.ndarray, labels: np.ndarray) -> Dataset:
 
 
 def test_batches_in_order_are_the_data_as_it_is(dataset: Dataset) -> None:
-    batches = Batches(dataset, batch_size=64, shift=0, seed=None)
+    batches = Batches(dataset, batch_size=64)
     images, labels = zip(*[batches[index] for index in range(len(batches))], strict=True)
     assert [len(part) for part in images] == [64, 64, 64, 8]
     np.testing.assert_array_equal(np.concatenate(images), scale(dataset.images))
@@ -91,13 +91,13 @@ def test_an_image_moves_by_at_most_the_shift_in_each_direction(digits: dict[str,
     padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift)))
     seen = set()
     for original, image in zip(padded, moved, strict=True):
-        places = [
+        moves = [
             (down, right)
             for down, right in itertools.product(distances, distances)
             if np.array_equal(np.roll(original, (down, right), (0, 1))[shift:-shift, shift:-shift], image)
         ]
-        assert places
-        seen.update(places)
+        assert moves
+        seen.update(moves)
     assert seen == set(itertools.product(distances, distances))
 
 

@@ -1,4 +1,4 @@
-"""What is written is the plain network, in float32, and both files give the same answers."""
+"""Both files hold the plain network, in float32, and give the same probabilities."""
 
 import json
 import zipfile
@@ -11,7 +11,7 @@ import pytest
 
 from components.mnist.training import devices
 
-devices.quieten()
+devices.prepare_keras()
 
 import keras  # noqa: E402
 
@@ -44,12 +44,12 @@ def folder(network: keras.Sequential, images: np.ndarray, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("count", [1, 2, 60])
-def test_onnx_answers_like_the_network_for_any_number_of_images(
+def test_onnx_gives_what_the_network_gives_for_any_number_of_images(
     folder: Path, network: keras.Sequential, images: np.ndarray, count: int
 ) -> None:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
-    (answers,) = session.run(None, {"images": scale(images[:count])})
-    np.testing.assert_allclose(answers, network.predict(scale(images[:count]), verbose=0), atol=1e-5)
+    (probabilities,) = session.run(None, {"images": scale(images[:count])})
+    np.testing.assert_allclose(probabilities, network.predict(scale(images[:count]), verbose=0), atol=1e-5)
 
 
 def test_onnx_names_its_input_output_and_batch(folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_archive_tells_no_time(folder: Path) -> None:
 def test_files_that_differ_are_refused(folder: Path, network: keras.Sequential, images: np.ndarray) -> None:
     expected = network.predict(scale(images), verbose=0)
     expected[3, 2] += 0.001
-    with pytest.raises(ModelError, match=r"differ by 1\.0e-03 on 60 images; at most 1e-05"):
+    with pytest.raises(ModelError, match=r"differ by 1\.0e-03 on 60 images; expected at most 1e-05"):
         export.compare(folder / "model.onnx", scale(images), expected)
     expected[3, 2] = np.nan
     with pytest.raises(ModelError, match="differ by nan"):

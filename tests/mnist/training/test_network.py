@@ -8,7 +8,7 @@ import pytest
 
 from components.mnist.training import devices
 
-devices.quieten()
+devices.prepare_keras()
 
 from components.mnist.training import network  # noqa: E402
 from components.mnist.training.network import build_network  # noqa: E402
