@@ -13,9 +13,10 @@ from kfp.dsl import base_component, graph_component, pipeline_task
 
 from components.evaluate import evaluate
 from components.ingest import ingest
-from components.mnist.settings import SETTINGS
+from components.mnist.settings import CODE, SETTINGS
 from components.train import train
 from components.visualize import visualize
+from pipelines import container_images
 from pipelines.steps import Step, find_step
 
 NAME = "mnist-training"
@@ -48,6 +49,7 @@ class Placement:
         image = task.container_spec.image
         task.set_container_image(self.images.get(image, image))
         task.set_caching_options(step.is_cached)
+        task.set_env_variable(CODE, container_images.tag())
         self.equip(step, task)
 
 

@@ -13,6 +13,9 @@ from components.mnist.errors import SettingError, reports_errors, suggest
 
 Value = str | int | float | bool
 
+# The environment variable that gives a step the name of the code that runs it (`pipelines/container_images.py`).
+CODE = "MNIST_CODE"
+
 
 @dataclass(frozen=True)
 class Setting:

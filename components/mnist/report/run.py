@@ -1,5 +1,6 @@
 """Everything that the report shows of one run, read from what the other steps wrote and checked to belong together."""
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from components.mnist.errors import DataError, ModelError
 from components.mnist.evaluation.results import Evaluation, identify_model, read_evaluation, read_probabilities
 from components.mnist.history import Epoch, read_history
 from components.mnist.model import ModelCard, read_card
-from components.mnist.settings import SETTINGS, Value
+from components.mnist.settings import CODE, SETTINGS, Value
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Run:
     Attributes:
         probabilities: float32 (n, classes), in the order of `test`.
         repeated: Number of test images that also occur in the training or validation data.
+        code: The name of the code that ran it, as in run.json and in the tags of images; empty where it is unknown.
     """
 
     card: ModelCard
@@ -31,6 +33,7 @@ class Run:
     training: Manifest
     validation: Manifest
     repeated: int
+    code: str
 
     @property
     def manifests(self) -> tuple[Manifest, Manifest, Manifest]:
@@ -95,4 +98,5 @@ def read_run(
         training=training.manifest,
         validation=validation.manifest,
         repeated=count_repeated(test.images, training.images, validation.images),
+        code=os.environ.get(CODE, ""),
     )
