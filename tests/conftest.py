@@ -37,7 +37,13 @@ MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs the whole of MNIST where it has not been downloaded."""
+    """Keep the tests of a module in one process, and those with containers too: each looks at all containers.
+
+    What needs the whole of MNIST is left out where it has not been downloaded.
+    """
+    for item in items:
+        is_in_containers = "docker" in item.keywords
+        item.add_marker(pytest.mark.xdist_group("docker" if is_in_containers else item.nodeid.partition("::")[0]))
     if not MNIST.exists():
         for item in items:
             if "mnist" in item.keywords:

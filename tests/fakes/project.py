@@ -17,6 +17,16 @@ QUICKLY = (
 )
 
 
+def copy_tracked_files(folder: Path) -> None:
+    """Copy the files of this project that git has, or would have, as they are now."""
+    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+
+
 class Project:
     """A clone in a folder; the command runs its code, not that of the tests.
 
@@ -26,12 +36,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listing = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split("\0")
-        for name in filter(None, names):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
+        copy_tracked_files(folder)
         self._git("init", "--quiet")
         self._git("add", "--all")
         self._git("-c", "user.name=Tester", "-c", "user.email=tester@example.com", "commit", "--quiet", "-m", "Start")
