@@ -14,7 +14,7 @@ from kfp.dsl import base_component
 from rich.markup import escape
 from rich.table import Table
 
-from components.mnist.errors import MnistError, OutputError, SettingError
+from components.mnist.errors import MnistError, OutputError, SettingError, UnreachableError
 from components.mnist.settings import Value
 from pipelines import compilation, configuration, parameters, single_step, training
 from pipelines.commands import doctor
@@ -172,12 +172,11 @@ def _available_source() -> str:
     """MNIST where it can be had; the sample where it can't, said aloud. Only a run on this machine falls back."""
     # Here, because the other commands start faster without what reads data.
     from components.mnist.data.sources import fetch_mnist
-    from components.mnist.storage.https import Unreachable
 
     try:
         with show_download(console, "MNIST") as show:
             fetch_mnist(show)
-    except Unreachable as error:
+    except UnreachableError as error:
         console.print(
             f"[yellow]MNIST can't be had ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True
         )

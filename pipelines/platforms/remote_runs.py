@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from components.mnist.errors import DataError
+from components.mnist.progress import OnProgress
 from components.mnist.storage import gs
-from components.mnist.storage.https import Show
 from pipelines.platforms.base import Platform, RunState, State, TaskState, TransientError
 from pipelines.profiles import AnyProfile, VertexProfile
 from pipelines.run_folder import RunFolder
@@ -94,7 +94,7 @@ def explain(message: str) -> str:
     return " ".join(message.split())
 
 
-def fetch(platform: Platform, run_id: str, run: RunFolder, *, show: Show) -> set[tuple[str, str]]:
+def fetch(platform: Platform, run_id: str, run: RunFolder, *, show: OnProgress) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
 
     Args:
@@ -113,7 +113,7 @@ def fetch(platform: Platform, run_id: str, run: RunFolder, *, show: Show) -> set
         target = run.steps / step / output / file
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, show=show)
+            gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, on_progress=show)
         except DataError as error:
             raise DataError(f"the {output} of {step} stays where it is: {error}") from error
     return set(found)
