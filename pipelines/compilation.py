@@ -2,88 +2,105 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from google.protobuf import json_format
 from kfp import compiler
 from kfp.dsl import base_component
-from kfp.kubernetes import kubernetes_executor_config_pb2
-from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components import TRAINER_IMAGE
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
-from pipelines import container_images, parameters, placement, training
-from pipelines.platforms.base import Job
-from pipelines.profiles import AnyProfile, VertexProfile
+from pipelines import container_images, parameters, training
+from pipelines.container_images import TRAINER_GPU_IMAGE, ImageError
+from pipelines.profiles import Profile
 
-WORDS = ("mnist", "sample")
+NAMED_SOURCES = ("mnist", "sample")
 
 
-def build_pipeline(profile: AnyProfile) -> base_component.BaseComponent:
-    """The pipeline as it is for a profile's platform, with the images of this commit.
+@dataclass(frozen=True)
+class Job:
+    """What a platform is asked to run, now or by a schedule.
 
-    Raises:
-        ImageError: No pushed images belong to this commit.
+    Attributes:
+        documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
+        parameters: Every parameter of the pipeline with its value, in its own type.
     """
-    references = container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
-    return training.build(placement.place(profile, references))
+
+    documents: tuple[Mapping[str, object], ...]
+    parameters: Mapping[str, Value]
 
 
-def build_job(profile: AnyProfile, given: Mapping[str, Value]) -> Job:
-    """What a platform is asked to run.
+def build_job(profile: Profile, given: Mapping[str, Value]) -> Job:
+    """Check parameters and compile the pipeline for a profile.
 
     Args:
         given: Parameters that differ from the pipeline's defaults.
 
     Raises:
-        SettingError: A parameter is unknown, of another type, out of range, or leads nowhere from a remote place.
-        ImageError: No pushed images belong to this commit.
+        SettingError: A parameter is unknown, of another type, out of range, or a path of this machine.
+        ImageError: No pushed images belong to this code.
     """
     pipeline = build_pipeline(profile)
-    return Job(compile_documents(pipeline), check_remote(profile, given, parameters.read_defaults(pipeline)))
+    return Job(compile_documents(pipeline), check_parameters(profile, given, parameters.read_defaults(pipeline)))
 
 
-def check_remote(profile: AnyProfile, given: Mapping[str, Value], defaults: Mapping[str, Value]) -> dict[str, Value]:
-    """Every parameter of a remote run, in its own type.
-
-    A profile with an accelerator requires it, unless told otherwise: a node without its driver would train on the CPU
-    and nobody would notice but who pays.
+def build_pipeline(profile: Profile) -> base_component.BaseComponent:
+    """The pipeline as a profile's platform takes it.
 
     Raises:
-        SettingError: A parameter is unknown, of another type, out of range, or leads nowhere from a remote place.
+        ImageError: No pushed images belong to this code.
     """
-    pairs = [f"{name}={parameters.spell(value)}" for name, value in given.items()]
-    values = parameters.check_values(parameters.parse_pairs(pairs, defaults), dict(defaults))
+    return training.build(profile.placement(find_images(profile)))
+
+
+def find_images(profile: Profile) -> dict[str, str]:
+    """References by digest of the pushed images that a profile's runs use, by image of `components/__init__.py`.
+
+    Raises:
+        ImageError: No pushed images belong to this code, or the profile has an accelerator and the trainer with CUDA
+            was not pushed.
+    """
+    return choose_images(
+        profile, container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
+    )
+
+
+def choose_images(profile: Profile, pushed: Mapping[str, str]) -> dict[str, str]:
+    """Of the images that were pushed those that a profile's runs use: with an accelerator, the trainer with CUDA.
+
+    Raises:
+        ImageError: The profile has an accelerator, and the trainer with CUDA was not pushed.
+    """
+    images = dict(pushed)
+    with_cuda = images.pop(TRAINER_GPU_IMAGE, None)
+    if not profile.accelerator:
+        return images
+    if with_cuda is None:
+        raise ImageError(
+            f"[{profile.name}] trains on {profile.accelerator}, but the trainer with CUDA ({TRAINER_GPU_IMAGE}) was "
+            "not pushed for this code. Push it too: make push REGISTRY=host/path GPU=1"
+        )
+    return {**images, TRAINER_IMAGE: with_cuda}
+
+
+def check_parameters(profile: Profile, given: Mapping[str, Value], defaults: Mapping[str, Value]) -> dict[str, Value]:
+    """Return every parameter of a run on a platform, in its own type.
+
+    A profile with an accelerator requires it, unless `require_gpu` is given: a node without its driver would train on
+    the CPU, and nobody would notice before the bill.
+
+    Raises:
+        SettingError: A parameter is unknown, of another type, out of range, or a path of this machine.
+    """
+    values = dict(defaults) | parameters.check_values(given)
     _check_source(str(values["source"]).strip())
     if profile.accelerator and "require_gpu" not in given:
         values["require_gpu"] = True
     return values
-
-
-def _check_source(source: str) -> None:
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
-    if source in WORDS:
-        return
-    if scheme and scheme[1].lower() == "gs":
-        if not re.match(r"gs://[a-z0-9][\w.-]+", source, re.IGNORECASE):
-            raise SettingError(f"source={source}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
-        return
-    if not scheme or scheme[1].lower() not in ("http", "https"):
-        what = "a path of this machine" if not scheme or scheme[1].lower() == "file" else f"{scheme[1]}://"
-        raise SettingError(
-            f"source={source}: {what}, which a remote run cannot see; expected mnist, sample, gs:// or https://. Bring "
-            "the data to a bucket: gcloud storage cp --recursive PATH gs://BUCKET/FOLDER"
-        )
-    parts = urlsplit(source)
-    if "@" in parts.netloc or parts.query:
-        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        raise SettingError(
-            f"source={address}: carries a password or signature, which the platform would keep and show to everyone "
-            "who sees the run. Bring the data to a bucket that the run's service account may read: gs://BUCKET/FOLDER"
-        )
 
 
 def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str, object], ...]:
@@ -94,26 +111,26 @@ def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str,
         return tuple(yaml.safe_load_all(file.read_text(encoding="utf-8")))
 
 
-def check_documents(profile: AnyProfile, documents: Sequence[Mapping[str, object]]) -> None:
-    """Read a compiled pipeline as its platform will: by the pipeline spec's own schema, strictly.
-
-    Raises:
-        SettingError: The platform would not take it; says where it departs from the schema.
-    """
-    try:
-        json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
-        for document in documents[1:]:
-            platform = json_format.ParseDict(document, pipeline_spec_pb2.PlatformSpec()).platforms["kubernetes"]
-            for executor in platform.deployment_spec.executors.values():
-                json_format.Parse(
-                    json_format.MessageToJson(executor), kubernetes_executor_config_pb2.KubernetesExecutorConfig()
-                )
-    except json_format.ParseError as error:
+def _check_source(source: str) -> None:
+    """Refuse a source that a platform cannot read, or that it would keep with a password in it."""
+    if source in NAMED_SOURCES:
+        return
+    scheme, separator, _ = source.partition("://")
+    scheme = scheme.lower() if separator else ""
+    if scheme == "gs":
+        if not re.match(r"gs://[a-z0-9][\w.-]+", source, re.IGNORECASE):
+            raise SettingError(f"source={source}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
+        return
+    if scheme not in ("http", "https"):
+        what = "a path of this machine" if scheme in ("", "file") else f"{scheme}://"
         raise SettingError(
-            f"[{profile.name}] the compiled pipeline is not a pipeline spec ({error}). Do the versions of kfp and "
-            "kfp-kubernetes belong together? make install"
-        ) from error
-    if isinstance(profile, VertexProfile):
-        from pipelines.platforms.vertex import requests
-
-        requests.build_request(profile, Job(tuple(documents), {}), training.NAME)
+            f"source={source}: {what}, which a platform cannot read; expected mnist, sample, gs:// or https://. "
+            "Copy the data to a bucket: gcloud storage cp --recursive PATH gs://BUCKET/FOLDER"
+        )
+    parts = urlsplit(source)
+    if "@" in parts.netloc or parts.query:
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise SettingError(
+            f"source={address}: carries a password or signature, which the platform would keep and show to everyone "
+            "who sees the run. Copy the data to a bucket that the run's service account may read: gs://BUCKET/FOLDER"
+        )

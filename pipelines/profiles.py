@@ -1,28 +1,62 @@
-"""What a profile says: where remote runs go, how to sign in, on which machines, and what is scheduled.
+"""What every profile of `mnist.toml` may say: where artifacts go, on which machines steps run, what is scheduled.
 
-Read from `mnist.toml` by `pipelines/configuration.py`; `mnist.example.toml` explains every key to a person.
+A platform adds its own keys in `pipelines/platforms/<platform>/profile.py`. `pipelines/configuration.py` reads the
+file; `mnist.example.toml` explains every key to a person.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from kfp.dsl import pipeline_task
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipelines.steps import STEPS, Step
+from pipelines.training import Placement
+
+FIRST_RETRY = "60s"  # capacity that was taken away is seldom back at once
+
+
+@dataclass(frozen=True)
+class Form:
+    """A pattern that text must match as a whole. The error says what was expected, and never repeats what arrived."""
+
+    pattern: str
+    expected: str
+
+    def __call__(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise PydanticCustomError("form", "{expected}", {"expected": self.expected})
+        return text
+
+
+def form(pattern: str, expected: str) -> AfterValidator:
+    """Annotate text with its form.
+
+    Args:
+        expected: The form in words, with an example.
+    """
+    return AfterValidator(Form(pattern, expected))
+
 
 # Profile and schedule names become labels and parts of names on both platforms.
-NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?")
+NAME = Form(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?", "at most 30 of a-z, 0-9 and -, a letter first")
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Name = Annotated[str, StringConstraints(pattern=rf"^{NAME.pattern}$")]
-Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{0,63}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$")]
-Bucket = Annotated[str, StringConstraints(pattern=r"^gs://[a-z0-9][a-z0-9._-]*(/[^\s?#]*)?$")]
-Cores = Annotated[
-    str, StringConstraints(pattern=r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]*[1-9][0-9]*|[1-9][0-9]*m)$")
+Name = Annotated[str, AfterValidator(NAME)]
+Url = Annotated[
+    str, form(r"https?://[^\s/@?#]+(/[^\s?#]*)?", "an address such as https://kubeflow.example.com/pipeline")
 ]
-Memory = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*[KMGT]i?$")]
-Step = Literal["ingest", "train", "evaluate", "visualize"]
+Bucket = Annotated[str, form(r"gs://[a-z0-9][a-z0-9._-]*(/[^\s?#]*)?", "a folder in a bucket: gs://bucket/folder")]
+Cores = Annotated[
+    str,
+    form(r"[0-9]*[1-9][0-9]*(\.[0-9]+)?|0?\.[0-9]*[1-9][0-9]*|[1-9][0-9]*m", 'a number of cores such as "4" or "500m"'),
+]
+Memory = Annotated[str, form(r"[1-9][0-9]*[KMGT]i?", 'an amount such as "8G" or "512Mi"')]
 
 
 class Table(BaseModel):
@@ -66,87 +100,8 @@ class Schedule(Table):
     paused: bool | None = None
 
 
-class NoSignIn(Table):
-    """The host asks for nothing, as behind `kubectl port-forward`."""
-
-    method: Literal["none"] = "none"
-
-
-class TokenSignIn(Table):
-    """A bearer token from a file or an environment variable, read again for each call.
-
-    Attributes:
-        file, variable: Exactly one of them.
-    """
-
-    method: Literal["token"]
-    file: Text | None = None
-    variable: Text | None = None
-
-
-class DexSignIn(Table):
-    """A session of Dex, as Kubeflow's manifests install it: signs in on its page and keeps the cookie.
-
-    Attributes:
-        username: Often an e-mail address.
-        password_file, password_variable: Exactly one of them.
-    """
-
-    method: Literal["dex"]
-    username: Text
-    password_file: Text | None = None
-    password_variable: Text | None = None
-
-
-class IapSignIn(Table):
-    """Google's Identity-Aware Proxy, with the Google credentials at hand.
-
-    Attributes:
-        client_id: Of the OAuth client that the proxy protects: "123-abc.apps.googleusercontent.com".
-        service_account: To sign in as; needed when the credentials at hand are a person's.
-    """
-
-    method: Literal["iap"]
-    client_id: Text
-    service_account: Text | None = None
-
-
-class ServiceAccountSignIn(Table):
-    """The token that Kubernetes mounts into a pod of the same cluster, read again for each call."""
-
-    method: Literal["service-account"]
-    file: Text = "/var/run/secrets/kubeflow/pipelines/token"
-
-
-SignIn = Annotated[NoSignIn | TokenSignIn | DexSignIn | IapSignIn | ServiceAccountSignIn, Field(discriminator="method")]
-
-
-class Toleration(Table):
-    """Of a taint of the nodes, in Kubernetes' words."""
-
-    key: Text | None = None
-    operator: Literal["Equal", "Exists"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    seconds: int | None = Field(default=None, ge=0)
-
-
-class StorageSecret(Table):
-    """A Kubernetes secret that steps need to reach storage.
-
-    Attributes:
-        name: Of the secret, in the namespace of the runs.
-        mount: A folder in which its keys appear as files.
-        variables: Environment variables: from a key of the secret, or, with `mount`, the path of a key's file.
-    """
-
-    name: Text
-    mount: Annotated[str, StringConstraints(pattern=r"^/[^\s:]+$")] | None = None
-    variables: Mapping[Text, Text] = Field(default_factory=dict)
-
-
-class Profile(Table):
-    """What both platforms take.
+class Profile(Table, ABC):
+    """What every platform takes.
 
     Attributes:
         name: Of the table.
@@ -158,76 +113,67 @@ class Profile(Table):
         resources: By step, where they are not as in `pipelines/placement.py`.
     """
 
+    # What says whose profile it is and where its platform is, but nothing of what its runs are made of.
+    identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "platform", "schedules"})
+
     name: Name
+    platform: str
+    pipeline_root: Bucket | None = None
     experiment: Text | None = None
     service_account: Text | None = None
     accelerator: Text | None = None
     accelerator_count: int = Field(default=1, ge=1, le=16)
     train_retries: int = Field(default=3, ge=0, le=10)
-    resources: Mapping[Step, Resources] = Field(default_factory=dict)
+    resources: Mapping[str, Resources] = Field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()
 
+    @field_validator("resources")
+    @classmethod
+    def _are_of_known_steps(cls, resources: Mapping[str, Resources]) -> Mapping[str, Resources]:
+        if unknown := next((name for name in resources if name not in STEPS), None):
+            raise PydanticCustomError("form", f"one of {', '.join(STEPS)}, where {unknown} arrived")
+        return resources
 
-class KubeflowProfile(Profile):
-    """A Kubeflow Pipelines of one's own.
+    @model_validator(mode="after")
+    def _counts_an_accelerator(self) -> Self:
+        if "accelerator_count" in self.model_fields_set and not self.accelerator:
+            raise ValueError("has accelerator_count without accelerator. Add it, or remove the count.")
+        return self
 
-    Attributes:
-        host: Where its page and API are: "https://kubeflow.example.com/pipeline".
-        namespace: Of the runs; None where Kubeflow Pipelines has no profiles (installed alone).
-        ca_file: Certificates to trust besides the machine's own.
-        node_selector, tolerations: Of the pod that trains.
-        pull_secret: For the images of all steps.
-        storage_secrets: For all steps.
-        time_to_live_hours: After which a finished run's pods and workflow go; None keeps the cluster's own rule.
-        controller_time_zone: In which the cluster fires schedules; UTC unless its CRON_SCHEDULE_TIMEZONE says other.
-    """
+    @model_validator(mode="after")
+    def _has_unique_schedules(self) -> Self:
+        names = [schedule.name for schedule in self.schedules]
+        if double := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"has two schedules named {double[0]}. Rename one.")
+        return self
 
-    platform: Literal["kubeflow"]
-    host: Url
-    namespace: Text | None = None
-    experiment: Text = "mnist-training"
-    sign_in: SignIn = Field(default_factory=NoSignIn)
-    ca_file: Text | None = None
-    pipeline_root: Bucket | None = None
-    node_selector: Mapping[Text, str] = Field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
-    pull_secret: Text | None = None
-    storage_secrets: tuple[StorageSecret, ...] = ()
-    time_to_live_hours: int | None = Field(default=None, ge=1, le=24 * 365)
-    controller_time_zone: Text = "UTC"
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The platform and where it is, for messages."""
 
+    @abstractmethod
+    def placement(self, images: Mapping[str, str]) -> Placement:
+        """What a pipeline compiled for this profile asks its platform for.
 
-class VertexProfile(Profile):
-    """Vertex AI Pipelines in a project and region.
+        Args:
+            images: References by digest, by image of `components/__init__.py`.
+        """
 
-    Attributes:
-        project: Its id: "my-project".
-        region: "europe-west4".
-        network: For the machines, where they must reach a network of the project's own.
-        encryption_key: Of Cloud KMS, in the same region.
-        labels: On every run.
-        machine_type: Of the training step: "g2-standard-8"; None lets Vertex AI choose by
-            `resources`, or takes n1-standard-8 on Spot capacity.
-        spot: Train on Spot capacity: cheaper, and taken away when others need it.
-        endpoint: Of the API, where it is not the region's public one: "host" or "host:port".
-    """
+    def resources_of(self, step: Step) -> Resources:
+        """What a step's container asks for: the profile's own words, or the default of the step."""
+        return self.resources.get(step.name) or Resources(cpu=step.cpu, memory=step.memory)
 
-    platform: Literal["vertex"]
-    project: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9:.-]*[a-z0-9]$")]
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+[0-9]+$")]
-    pipeline_root: Bucket
-    network: Text | None = None
-    encryption_key: Text | None = None
-    labels: Mapping[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")], Label] = Field(
-        default_factory=dict
-    )
-    machine_type: Text | None = None
-    spot: bool = False
-    endpoint: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9.-]+(:[0-9]+)?$")] | None = None
+    def equip_training(
+        self, task: pipeline_task.PipelineTask, *, retry_within: str, has_own_machine: bool = False
+    ) -> None:
+        """Ask for retries and, unless the task has a machine of its own that brings it, for the accelerator.
 
-
-PLATFORMS: dict[str, type[KubeflowProfile] | type[VertexProfile]] = {
-    "kubeflow": KubeflowProfile,
-    "vertex": VertexProfile,
-}
-AnyProfile = KubeflowProfile | VertexProfile
+        Args:
+            retry_within: The longest wait between tries, as in "3600s".
+        """
+        if self.train_retries:
+            task.set_retry(self.train_retries, FIRST_RETRY, 2.0, retry_within)
+        if self.accelerator and not has_own_machine:
+            # A limit of 0 would still ask for a node with the accelerator: for the CPU the call is left out.
+            task.set_accelerator_type(self.accelerator).set_accelerator_limit(self.accelerator_count)

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from components.mnist.errors import OutputError
+from pipelines.steps import STEPS
 
-REPORT = {"report": "report.html", "summary": "summary.md", "figures": "figures"}
+REPORT = "report.html"
 
 
 class StepError(Exception):
@@ -76,14 +77,15 @@ class RunFolder:
         partial.replace(link)
 
     def collect_report(self) -> Path | None:
-        """Copy what `visualize` drew to the top of the folder; None when it drew nothing."""
-        drawn = self.steps / "visualize"
-        for artifact, name in REPORT.items():
-            if (drawn / artifact).is_dir():
-                shutil.copytree(drawn / artifact, self.folder / name, dirs_exist_ok=True)
-            elif (drawn / artifact).is_file():
-                shutil.copyfile(drawn / artifact, self.folder / name)
-        report = self.folder / REPORT["report"]
+        """Copy what people open first to the top of the folder; returns the report, None where there is none."""
+        for step in STEPS.values():
+            for output, name in step.shown.items():
+                source = self.steps / step.name / output
+                if source.is_dir():
+                    shutil.copytree(source, self.folder / name, dirs_exist_ok=True)
+                elif source.is_file():
+                    shutil.copyfile(source, self.folder / name)
+        report = self.folder / REPORT
         return report if report.is_file() else None
 
     def read_json(self, step: str, artifact: str, file: str) -> dict[str, Any]:

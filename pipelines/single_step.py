@@ -9,7 +9,7 @@ from kfp.dsl import base_component
 
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
-from pipelines.training import Place
+from pipelines.training import Placement
 
 ARTIFACT_CLASSES = {
     kind.schema_title: kind
@@ -62,7 +62,7 @@ def build(
     component: base_component.BaseComponent,
     parameters: Mapping[str, Value],
     folders: Mapping[str, Path],
-    place: Place,
+    place: Placement,
 ) -> base_component.BaseComponent:
     """Return a pipeline for a place that imports the artifacts and runs the component on them."""
     classes = read_inputs(component).artifacts

@@ -16,31 +16,43 @@ from components.ingest import ingest
 from components.mnist.settings import SETTINGS
 from components.train import train
 from components.visualize import visualize
+from pipelines.steps import Step, find_step
 
 NAME = "mnist-training"
-STEPS = {"ingest": ingest, "train": train, "evaluate": evaluate, "visualize": visualize}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a pipeline is going to run, as far as its compiled form depends on it (`pipelines/placement.py`).
+class Placement:
+    """What a compiled pipeline asks a runner or a platform for; without arguments, for nothing but the steps.
 
     Attributes:
         images: The reference to use for an image of `components/__init__.py`; an image that is not named stays
             as the component says.
-        equip: Called with a step's name and its task: asks for processors, memory, an accelerator, secrets.
-        trainer: Turns the train component into what runs there in its stead, with the same inputs and outputs.
+        equip: Called with each step and its task: asks for processors, memory, an accelerator, secrets.
+        trainer: Turns the train component into what trains instead, with the same inputs and outputs.
         config: What the platform takes for the pipeline as a whole.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
-    equip: Callable[[str, pipeline_task.PipelineTask], None] = lambda _step, _task: None
+    equip: Callable[[Step, pipeline_task.PipelineTask], None] = lambda _step, _task: None
     trainer: Callable[[base_component.BaseComponent], base_component.BaseComponent] = lambda component: component
     config: dsl.PipelineConfig | None = None
 
+    def apply(self, task: pipeline_task.PipelineTask) -> None:
+        """Give a task of the graph its image and what it needs.
 
-def build(place: Place) -> graph_component.GraphComponent:
-    """Return the pipeline for a place. The graph, its parameters and their defaults are the same everywhere."""
+        Raises:
+            SettingError: Its step is missing in `pipelines/steps.py`.
+        """
+        step = find_step(task.name)
+        image = task.container_spec.image
+        task.set_container_image(self.images.get(image, image))
+        task.set_caching_options(step.is_cached)
+        self.equip(step, task)
+
+
+def build(placement: Placement) -> graph_component.GraphComponent:
+    """Return the pipeline for a placement. The graph, its parameters and their defaults are the same everywhere."""
 
     def mnist_training(
         source: str = "mnist",
@@ -63,9 +75,7 @@ def build(place: Place) -> graph_component.GraphComponent:
             test_fraction=test_fraction,
             seed=seed,
         )
-        # A source can change behind its name, and a retraining with equal parameters must still look.
-        _place("ingest", data, place).set_caching_options(False)
-        training = place.trainer(train)(
+        training = placement.trainer(train)(
             training_data=data.outputs["training_data"],
             validation_data=data.outputs["validation_data"],
             epochs=epochs,
@@ -77,9 +87,7 @@ def build(place: Place) -> graph_component.GraphComponent:
             seed=seed,
             require_gpu=require_gpu,
         )
-        _place("train", training, place)
         evaluation = evaluate(model=training.outputs["model"], test_data=data.outputs["test_data"])
-        _place("evaluate", evaluation, place)
         drawing = visualize(
             model=training.outputs["model"],
             history=training.outputs["history"],
@@ -89,18 +97,12 @@ def build(place: Place) -> graph_component.GraphComponent:
             validation_data=data.outputs["validation_data"],
             test_data=data.outputs["test_data"],
         )
-        _place("visualize", drawing, place)
+        for task in (data, training, evaluation, drawing):
+            placement.apply(task)
 
     # KFP takes the descriptions that its pages show from the docstring.
     mnist_training.__doc__ = _docstring()
-    return dsl.pipeline(name=NAME, pipeline_config=place.config)(mnist_training)
-
-
-def _place(step: str, task: pipeline_task.PipelineTask, place: Place) -> pipeline_task.PipelineTask:
-    image = task.container_spec.image
-    task.set_container_image(place.images.get(image, image))
-    place.equip(step, task)
-    return task
+    return dsl.pipeline(name=NAME, pipeline_config=placement.config)(mnist_training)
 
 
 def _docstring() -> str:

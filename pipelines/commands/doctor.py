@@ -1,13 +1,9 @@
-"""`mnist doctor`: what is missing for a run at a place, and what mends it. It changes nothing.
-
-What is looked at, place by place, is in `pipelines/checks`.
-"""
+"""`mnist doctor`: what is missing for a run, and how to fix it. It changes nothing."""
 
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -16,16 +12,14 @@ from components.mnist.errors import SettingError
 from pipelines import configuration
 from pipelines.checks import Check, Finding, Verdict, ok, perform
 from pipelines.commands.console import console
-from pipelines.commands.remote import Profiles
-from pipelines.profiles import VertexProfile
+from pipelines.doctor import engine, machine
+from pipelines.platforms.table import PLATFORMS
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILING: "bold red", Verdict.SKIPPED: "dim"}
 VERDICT_WIDTH = max(map(len, Verdict))
 NAME_WIDTH = len("GPU in containers")
 LOCAL, DOCKER = "local", "docker"
 HERE = "this machine"
-
-Place = Annotated[str | None, typer.Option("--on", help="local, docker, or a profile of mnist.toml.", metavar="PLACE")]
 
 
 @dataclass(frozen=True)
@@ -41,20 +35,21 @@ class Section:
     optional: bool = False
 
 
-def doctor(on: Place = None, profiles: Profiles = configuration.FILE) -> None:
-    """Check what a run needs at a place before anyone waits for it, and say what mends it. Nothing is changed.
+def examine(on: str | None, profiles: Path) -> None:
+    """Make every check for a runner or a profile and print a line for each; ends with exit code 1 when one fails.
 
-    Without --on: this machine, and containers as far as they are there. Exit code 1 when anything fails.
+    Args:
+        on: None for this machine, and containers as far as they are installed.
     """
     # Libraries log each try; what comes of it is in the check's line.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     counts: Counter[Verdict] = Counter()
-    stand: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     for section in _choose(on, profiles):
         console.print(f"[bold]{escape(section.title)}[/bold]")
         for check in section.checks:
             with console.status(f"{check.name} ..."):  # shown on a terminal only
-                finding = perform(check, stand)
+                finding = perform(check, passed)
             if section.optional and finding.verdict is Verdict.FAILING:
                 finding = replace(finding, verdict=Verdict.WARNING)
             counts[finding.verdict] += 1
@@ -65,9 +60,6 @@ def doctor(on: Place = None, profiles: Profiles = configuration.FILE) -> None:
 
 
 def _choose(on: str | None, file: Path) -> list[Section]:
-    # Imported late: every command loads this module, and starts faster without what the checks need.
-    from pipelines.doctor import engine, machine
-
     if on is None:
         return [
             Section(HERE, machine.for_runs_here(file)),
@@ -86,16 +78,7 @@ def _for_profile(name: str, file: Path) -> list[Check]:
     except SettingError as error:
         found = Finding(Verdict.FAILING, str(error))
         return [Check("profile", lambda: found)]
-    # Imported late: the platforms' clients take seconds to load.
-    if isinstance(profile, VertexProfile):
-        from pipelines.platforms.vertex import checks as vertex_checks
-
-        where = f"Vertex AI, {profile.project} in {profile.region}"
-        return [Check("profile", lambda: ok(where)), *vertex_checks.for_profile(profile)]
-    from pipelines.platforms.kubeflow import checks as kubeflow_checks
-
-    where = f"Kubeflow Pipelines at {profile.host}"
-    return [Check("profile", lambda: ok(where)), *kubeflow_checks.for_profile(profile)]
+    return [Check("profile", lambda: ok(profile.title)), *PLATFORMS[profile.platform].list_checks(profile)]
 
 
 def _show(name: str, finding: Finding) -> None:

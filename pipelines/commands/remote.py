@@ -1,11 +1,9 @@
 """Runs on Kubeflow and Vertex AI, as the command shows them: submitted, followed, cancelled."""
 
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -13,30 +11,26 @@ from rich.markup import escape
 from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
 from pipelines import compilation, configuration, training
-from pipelines.commands.console import console, errors, refuse, show_metrics, show_path
+from pipelines.commands.console import console, errors, find_commit, refuse, show_metrics, show_path
+from pipelines.commands.execution import INTERRUPTED
 from pipelines.display import show_download
 from pipelines.platforms import remote_runs, retrying
-from pipelines.platforms.base import MissingError, Platform, PlatformError, RunState, State
-from pipelines.profiles import AnyProfile
+from pipelines.platforms.base import MissingError, PlatformClient, PlatformError, RunState, State
+from pipelines.platforms.table import connect
+from pipelines.profiles import Profile
 from pipelines.run_folder import RunFolder
 
-CANCELLED = 3  # exit code
-INTERRUPTED = 128 + signal.SIGINT
-
-Profiles = Annotated[Path, typer.Option("--profiles", help="The file of the profiles.", metavar="FILE")]
-OnProfile = Annotated[str, typer.Option("--on", help="A profile of mnist.toml.", metavar="PROFILE")]
-Runs = Annotated[Path, typer.Option("--runs", help="The folder of all runs.", metavar="FOLDER")]
-RunId = Annotated[str, typer.Argument(help="As `mnist run` printed it.", metavar="RUN")]
+CANCELLED = 3  # the exit code when a run was cancelled
 
 
-def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: Path, wait: bool) -> None:
+def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait: bool) -> None:
     """Submit a run, follow it, and end the command by its final state."""
     job = compilation.build_job(profile, given)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     name = remote_runs.new_name(training.NAME)
     new = RunFolder(runs, title="")
     new.save(
-        pipeline=training.NAME, place=profile.name, name=name, parameters=job.parameters, commit=commit, state="new"
+        pipeline=training.NAME, on=profile.name, name=name, parameters=job.parameters, commit=find_commit(), state="new"
     )
     retrying.on_trouble = lambda error: _show_line(f"trying again: {error}")
     try:
@@ -68,27 +62,22 @@ def run(profile: AnyProfile, given: Mapping[str, Value], *, commit: str, runs: P
     _show_end(platform, run_id, ended, new)
 
 
-def follow(
-    run_id: RunId,
-    on: OnProfile,
-    runs: Runs = Path("runs"),
-    profiles: Profiles = configuration.FILE,
-) -> None:
-    """Follow a run of a profile to its end, and fetch its figures and report."""
+def follow_run(run_id: str, on: str, *, runs: Path, profiles: Path) -> None:
+    """Follow a run of a profile to its end, and fetch its metrics and report."""
     profile = configuration.read_profile(on, profiles)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     with _left_running(profile, run_id):
         platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
         new = RunFolder(runs, title="")
-        new.save(pipeline=training.NAME, place=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
+        new.save(pipeline=training.NAME, on=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
         new.link_as_latest()
         ended = remote_runs.follow(platform, run_id, _show_line)
     _show_end(platform, run_id, ended, new)
 
 
-def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def cancel_run(run_id: str, on: str, *, profiles: Path) -> None:
     """Cancel a run of a profile."""
-    platform = remote_runs.connect(configuration.read_profile(on, profiles))
+    platform = connect(configuration.read_profile(on, profiles))
     if (state := platform.read_run(run_id).state).is_final:
         console.print(f"has ended already, {state}: {escape(platform.link(run_id))}", soft_wrap=True)
         return
@@ -96,7 +85,7 @@ def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = configuration.FILE
     console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
 
 
-def _show_end(platform: Platform, run_id: str, ended: RunState, record: RunFolder) -> None:
+def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: RunFolder) -> None:
     """Show what came out, and end the command by it."""
     record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
     if ended.state is State.SUCCEEDED:
@@ -119,7 +108,7 @@ def _find_reason(ended: RunState) -> str:
     return remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
 
 
-def _show_results(platform: Platform, run_id: str, record: RunFolder) -> None:
+def _show_results(platform: PlatformClient, run_id: str, record: RunFolder) -> None:
     console.print("[green]succeeded[/green]")
     try:
         with show_download(console, "report") as show:
@@ -130,9 +119,11 @@ def _show_results(platform: Platform, run_id: str, record: RunFolder) -> None:
     if not fetched:
         console.print("Its figures and report are on its page: they are in no gs:// bucket (pipeline_root).")
         return
-    if missing := [f"{output} of {step}" for step, output in remote_runs.WANTED if (step, output) not in fetched]:
+    if missing := [
+        f"{output} of {step}" for step, output in remote_runs.list_fetched() if (step, output) not in fetched
+    ]:
         console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
-    if fetched >= remote_runs.FIGURES:
+    if fetched >= {("evaluate", "metrics"), ("train", "model")}:
         try:
             show_metrics(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -149,7 +140,7 @@ def _show_line(line: str) -> None:
 
 
 @contextmanager
-def _left_running(profile: AnyProfile, run_id: str) -> Iterator[None]:
+def _left_running(profile: Profile, run_id: str) -> Iterator[None]:
     """Whatever ends the looking does not end the run: say so, and how to look again or cancel."""
     again = f"mnist follow {run_id} --on {profile.name}"
     try:

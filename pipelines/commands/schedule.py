@@ -12,11 +12,13 @@ from rich.markup import escape
 from components.mnist.errors import SettingError
 from pipelines import compilation, configuration
 from pipelines.commands.console import console, errors
-from pipelines.commands.remote import INTERRUPTED, OnProfile, Profiles
+from pipelines.commands.execution import INTERRUPTED
+from pipelines.commands.options import PROFILES, OnProfile, Profiles
 from pipelines.commands.schedule_screen import show_change, show_existing, show_times
 from pipelines.platforms import remote_runs
-from pipelines.platforms.base import Existing, Platform
-from pipelines.profiles import AnyProfile
+from pipelines.platforms.base import Existing, PlatformClient
+from pipelines.platforms.table import connect
+from pipelines.profiles import Profile
 from pipelines.schedules import apply as schedules
 from pipelines.schedules import plan as schedule_changes
 from pipelines.schedules.plan import Change
@@ -24,7 +26,7 @@ from pipelines.schedules.plan import Change
 CHANGES = 2  # exit code of `plan --check`
 
 app = typer.Typer(
-    help="The schedules of a profile on its platform, as mnist.toml has them.",
+    help="Manage the schedules of a profile.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -35,7 +37,7 @@ Name = Annotated[str, typer.Argument(help="Of a schedule in the file, or an id t
 
 
 @app.command()
-def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = configuration.FILE) -> None:
+def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Profiles = PROFILES) -> None:
     """Show what apply would change, and why.
 
     Changes nothing. Shows also when each schedule fires next, in its time zone.
@@ -55,7 +57,7 @@ def plan(on: OnProfile, prune: Prune = False, check: Check = False, profiles: Pr
 
 
 @app.command()
-def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuration.FILE) -> None:
+def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = PROFILES) -> None:
     """Make it as it is in the file.
 
     What is as it should be is left alone; what changed is replaced without a gap. May be repeated at any time.
@@ -79,12 +81,10 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
 
 
 @app.command("list")
-def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def list_schedules(on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """List what stands, also what others made."""
     profile = configuration.read_profile(on, profiles)
-    existing = sorted(
-        remote_runs.connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created)
-    )
+    existing = sorted(connect(profile).list_schedules(), key=lambda each: (schedules.name_of(each), each.created))
     own = [each for each in existing if each.mark and each.mark.profile == profile.name]
     others = [each for each in existing if each not in own]
     for each in own:
@@ -98,7 +98,7 @@ def list_schedules(on: OnProfile, profiles: Profiles = configuration.FILE) -> No
 
 
 @app.command()
-def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def pause(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a schedule fire nothing for a while.
 
     Until it is resumed, also across every apply of a file that does not say paused = false.
@@ -114,7 +114,7 @@ def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) ->
 
 
 @app.command()
-def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def resume(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a paused schedule fire again.
 
     Times that it missed are not made up for.
@@ -132,7 +132,7 @@ def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
 
 
 @app.command("run-now")
-def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def run_now(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Start a run of a schedule now.
 
     With the pipeline and parameters that it has on the platform; its times stay as they are.
@@ -146,7 +146,7 @@ def run_now(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) 
 
 
 @app.command()
-def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
+def delete(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Remove a schedule from the platform.
 
     Runs that it started go on.
@@ -169,15 +169,15 @@ def delete(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -
         console.print(f"It is still in {escape(str(profiles))}: the next apply makes it again.", soft_wrap=True)
 
 
-def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[Platform, AnyProfile, list[Change]]:
+def _plan(on: str, file: Path, *, prune: bool, now: datetime) -> tuple[PlatformClient, Profile, list[Change]]:
     profile = configuration.read_profile(on, file)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     desired = schedules.prepare(profile, build=compilation.build_job, check=platform.check_schedule, now=now)
     return platform, profile, schedule_changes.plan(profile.name, desired, platform.list_schedules(), prune=prune)
 
 
 def _spell_apply(on: str, file: Path, *, prune: bool) -> str:
-    options = f"{' --prune' if prune else ''}{f' --profiles {file}' if file != configuration.FILE else ''}"
+    options = f"{' --prune' if prune else ''}{f' --profiles {file}' if file != PROFILES else ''}"
     return f"mnist schedule apply --on {on}{options}"
 
 
@@ -194,9 +194,9 @@ def _finished_by(again: str) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _find(name: str, on: str, file: Path) -> tuple[AnyProfile, Platform, list[Existing]]:
+def _find(name: str, on: str, file: Path) -> tuple[Profile, PlatformClient, list[Existing]]:
     profile = configuration.read_profile(on, file)
-    platform = remote_runs.connect(profile)
+    platform = connect(profile)
     return profile, platform, schedules.find(name, profile.name, platform.list_schedules())
 
 
@@ -210,7 +210,7 @@ def _only(found: list[Existing], name: str, on: str) -> Existing:
     return found[0]
 
 
-def _remind(profile: AnyProfile, found: Iterable[Existing], *, paused: bool) -> None:
+def _remind(profile: Profile, found: Iterable[Existing], *, paused: bool) -> None:
     """Say when the file wants the contrary."""
     names = {schedules.name_of(each) for each in found}
     for schedule in profile.schedules:

@@ -134,9 +134,7 @@ def _mend_driver() -> str:
 def check_profiles(file: Path) -> Finding:
     """Whether every profile can be read."""
     if not file.exists():
-        return ok(
-            f"{file} is not there; only Kubeflow and Vertex AI need it: cp {configuration.EXAMPLE} {configuration.FILE}"
-        )
+        return ok(f"{file} is not there; only Kubeflow and Vertex AI need it: cp {configuration.EXAMPLE} {file}")
     names = configuration.read_names(file)
     troubles = []
     for name in names:

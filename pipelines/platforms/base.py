@@ -4,15 +4,16 @@
 schedules in line, is written once against what is described here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from components.mnist.errors import MnistError
-from components.mnist.settings import Value
-from pipelines.profiles import Schedule
+from pipelines.checks import Check
+from pipelines.compilation import Job
+from pipelines.profiles import Profile, Schedule
 
 
 class PlatformError(MnistError):
@@ -95,19 +96,6 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a platform is asked to run, now or by a schedule.
-
-    Attributes:
-        documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
-        parameters: Every parameter of the pipeline with its value, in its own type.
-    """
-
-    documents: tuple[Mapping[str, object], ...]
-    parameters: Mapping[str, Value]
-
-
-@dataclass(frozen=True)
 class Mark:
     """What `mnist schedule apply` leaves on the schedules that it makes, to find them again.
 
@@ -146,11 +134,11 @@ class Existing:
     created: datetime
 
 
-class Platform(Protocol):
-    """One profile's place on a platform; everything raises PlatformError, or one of its classes.
+class PlatformClient(Protocol):
+    """A platform as one profile uses it; every method raises PlatformError, or one of its subclasses.
 
-    Calls that change nothing, or the same when repeated, are tried again on passing troubles; calls that make
-    something make it once, whatever is lost on the way (`pipelines/platforms/retrying.py`).
+    Calls that change nothing, or the same when repeated, are tried again after transient errors; calls that create
+    something create it once, whatever is lost on the way (`pipelines/platforms/retrying.py`).
     """
 
     def submit(self, job: Job, *, name: str) -> str:
@@ -188,3 +176,18 @@ class Platform(Protocol):
 
     def run_schedule(self, id: str, *, name: str) -> str:
         """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A row of the table of platforms (`pipelines/platforms/table.py`).
+
+    Attributes:
+        profile: What its profiles may say; it also knows what a pipeline compiled for it asks for.
+        connect: Signs in to a profile's platform; raises PlatformError, or SettingError for what the profile says.
+        list_checks: What `mnist doctor` checks for a profile.
+    """
+
+    profile: type[Profile]
+    connect: Callable[[Any], PlatformClient]
+    list_checks: Callable[[Any], list[Check]]

@@ -10,40 +10,12 @@ from datetime import UTC, datetime
 from components.mnist.errors import DataError
 from components.mnist.progress import OnProgress
 from components.mnist.storage import gs
-from pipelines.platforms.base import Platform, RunState, State, TaskState, TransientError
-from pipelines.profiles import AnyProfile, VertexProfile
+from pipelines.platforms.base import PlatformClient, RunState, State, TaskState, TransientError
 from pipelines.run_folder import RunFolder
+from pipelines.steps import STEPS
 
 POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 3600.0  # without any answer, before following is given up; the run does not depend on it
-
-# What is brought here when a run has succeeded: step and output, and the one file of it that is wanted.
-WANTED = {
-    ("evaluate", "metrics"): "metrics.json",
-    ("train", "model"): "model.json",
-    ("visualize", "report"): "",
-    ("visualize", "summary"): "",
-    ("visualize", "figures"): "",
-}
-
-
-FIGURES = {("evaluate", "metrics"), ("train", "model")}  # of those, what the figures at the end are read from
-
-
-def connect(profile: AnyProfile) -> Platform:
-    """Sign in to a profile's platform.
-
-    Raises:
-        PlatformError: It can't be signed in to.
-    """
-    # Imported late: the platforms' clients take seconds to load.
-    if isinstance(profile, VertexProfile):
-        from pipelines.platforms.vertex.client import connect as connect_to_vertex
-
-        return connect_to_vertex(profile)
-    from pipelines.platforms.kubeflow.client import connect as connect_to_kubeflow
-
-    return connect_to_kubeflow(profile)
 
 
 def new_name(pipeline: str) -> str:
@@ -51,7 +23,7 @@ def new_name(pipeline: str) -> str:
     return f"{pipeline}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def follow(platform: Platform, run_id: str, show: Callable[[str], None]) -> RunState:
+def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -> RunState:
     """Wait for the end of a run.
 
     Args:
@@ -94,26 +66,33 @@ def explain(message: str) -> str:
     return " ".join(message.split())
 
 
-def fetch(platform: Platform, run_id: str, run: RunFolder, *, show: OnProgress) -> set[tuple[str, str]]:
+def list_fetched() -> dict[tuple[str, str], str]:
+    """What is copied here once a run has succeeded: by step and output, the one file that is needed, or "" for all."""
+    return {(step.name, output): file for step in STEPS.values() for output, file in step.fetched.items()}
+
+
+def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: OnProgress) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
 
     Args:
         show: Called with the bytes done and in all of each transfer.
 
     Returns:
-        What of WANTED was there to bring, by step and output.
+        Step and output of everything that was found.
 
     Raises:
         DataError: They are there, but cannot be read from here.
     """
     artifacts = platform.find_artifacts(run_id)
-    found = {key: artifacts[key] for key in WANTED if key in artifacts}
-    for (step, output), address in found.items():
-        file = WANTED[step, output]
+    fetched = set()
+    for (step, output), file in list_fetched().items():
+        if (address := artifacts.get((step, output))) is None:
+            continue
         target = run.steps / step / output / file
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, on_progress=show)
         except DataError as error:
             raise DataError(f"the {output} of {step} stays where it is: {error}") from error
-    return set(found)
+        fetched.add((step, output))
+    return fetched

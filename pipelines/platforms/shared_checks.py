@@ -5,28 +5,28 @@ from http import HTTPStatus
 
 from components import TRAINER_IMAGE
 from components.mnist.errors import SettingError, UnreachableError
+from components.mnist.settings import Value
 from components.mnist.storage import gs
-from pipelines import compilation, container_images, parameters, placement, training
+from pipelines import compilation, container_images, parameters, training
 from pipelines.checks import Finding, fail, ok, skip, warn
 from pipelines.platforms import registry
-from pipelines.profiles import AnyProfile, Schedule
+from pipelines.profiles import Profile, Schedule
 
 READ = ("storage.objects.get", "storage.objects.list")
 WRITE = ("storage.objects.create", "storage.objects.delete")
 PUSH = "make push REGISTRY=host/path"
 
 
-def check_images(profile: AnyProfile) -> Finding:
+def check_images(profile: Profile) -> Finding:
     """Whether the images of this commit were pushed, with CUDA where the profile trains on a GPU."""
-    references = container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
-    trainer = placement.place(profile, references).images[TRAINER_IMAGE]
+    trainer = compilation.find_images(profile)[TRAINER_IMAGE]
     lock, tag = container_images.LOCK_FILE, container_images.tag()
     return ok(f"{lock} has those of this commit ({tag}); trains in {trainer.partition('@')[0]}")
 
 
-def check_registry(profile: AnyProfile, google_token: Callable[[], str | None]) -> Finding:
+def check_registry(profile: Profile, google_token: Callable[[], str | None]) -> Finding:
     """Whether the registry still has the images, where it tells."""
-    references = _find_references(profile)
+    references = sorted(set(compilation.find_images(profile).values()))
     token = google_token()
     missing = []
     for reference in references:
@@ -45,19 +45,13 @@ def check_registry(profile: AnyProfile, google_token: Callable[[], str | None]) 
     return ok(f"{' and '.join(sorted({registry.find_host(reference) for reference in references}))} has all of them")
 
 
-def _find_references(profile: AnyProfile) -> list[str]:
-    """The images that a run of this profile takes."""
-    references = container_images.remote_references(container_images.ROOT / container_images.LOCK_FILE)
-    return sorted(set(placement.place(profile, references).images.values()))
-
-
-def check_schedules(profile: AnyProfile, check_one: Callable[[Schedule], None]) -> Finding:
+def check_schedules(profile: Profile, check_one: Callable[[Schedule], None]) -> Finding:
     """Whether the platform can do what the schedules say, and the pipeline takes their parameters.
 
     Args:
         check_one: Raises SettingError where the platform can't do a schedule.
     """
-    defaults = parameters.read_defaults(training.build(training.Place()))
+    defaults = parameters.read_defaults(training.build(training.Placement()))
     troubles = [
         f"{schedule.name}: {trouble}"
         for schedule in profile.schedules
@@ -70,11 +64,11 @@ def check_schedules(profile: AnyProfile, check_one: Callable[[Schedule], None]) 
 
 
 def _find_trouble(
-    profile: AnyProfile, schedule: Schedule, defaults: Mapping[str, object], check_one: Callable[[Schedule], None]
+    profile: Profile, schedule: Schedule, defaults: Mapping[str, Value], check_one: Callable[[Schedule], None]
 ) -> str:
     try:
         check_one(schedule)
-        compilation.check_remote(profile, schedule.parameters, defaults)  # type: ignore[arg-type]
+        compilation.check_parameters(profile, schedule.parameters, defaults)
     except SettingError as error:
         return str(error)
     return ""

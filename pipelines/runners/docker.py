@@ -37,9 +37,9 @@ TMP_BYTES = 512 * 2**20
 KILLED = 128 + signal.SIGKILL
 
 
-def place() -> training.Place:
+def placement() -> training.Placement:
     """The pipeline for here takes the images of this code by their tags, as `make images` leaves them."""
-    return training.Place(
+    return training.Placement(
         images={image: container_images.local_reference(image) for image in (STEPS_IMAGE, TRAINER_IMAGE)}
     )
 

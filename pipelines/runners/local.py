@@ -17,8 +17,14 @@ from components.mnist.settings import Value
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder
 from pipelines.runners.orchestration import Task, follow, run_tasks
+from pipelines.training import Placement
 
 SECONDS_TO_END = 5.0  # between asking an interrupted step to end and ending it
+
+
+def placement() -> Placement:
+    """Steps run as processes: nothing is asked for."""
+    return Placement()
 
 
 def run(

@@ -11,16 +11,17 @@ from datetime import datetime
 from components.mnist.errors import MnistError, SettingError
 from components.mnist.settings import Value
 from pipelines import cron
-from pipelines.platforms.base import Existing, Job, Mark, Platform
-from pipelines.profiles import AnyProfile, Schedule
+from pipelines.compilation import Job
+from pipelines.platforms.base import Existing, Mark, PlatformClient
+from pipelines.profiles import Profile, Schedule
 from pipelines.schedules import fingerprints
 from pipelines.schedules.plan import Change, Desired, Kind
 
 
 def prepare(
-    profile: AnyProfile,
+    profile: Profile,
     *,
-    build: Callable[[AnyProfile, Mapping[str, Value]], Job],
+    build: Callable[[Profile, Mapping[str, Value]], Job],
     check: Callable[[Schedule], None],
     now: datetime,
 ) -> list[Desired]:
@@ -46,9 +47,9 @@ def prepare(
 
 
 def _prepare(
-    profile: AnyProfile,
+    profile: Profile,
     schedule: Schedule,
-    build: Callable[[AnyProfile, Mapping[str, Value]], Job],
+    build: Callable[[Profile, Mapping[str, Value]], Job],
     check: Callable[[Schedule], None],
     now: datetime,
 ) -> Desired:
@@ -72,7 +73,7 @@ def next_times(schedule: Schedule, *, after: datetime, count: int) -> list[datet
 
 
 def apply(
-    platform: Platform, changes: Iterable[Change], *, profile: str, show: Callable[[Change], None]
+    platform: PlatformClient, changes: Iterable[Change], *, profile: str, show: Callable[[Change], None]
 ) -> list[tuple[Change, MnistError]]:
     """Carry out a plan, each change by itself.
 
@@ -94,7 +95,7 @@ def apply(
     return failures
 
 
-def _carry_out(platform: Platform, change: Change, profile: str) -> None:
+def _carry_out(platform: PlatformClient, change: Change, profile: str) -> None:
     if change.kind in (Kind.CREATE, Kind.REPLACE) and change.desired:
         desired = change.desired
         schedule = desired.schedule.model_copy(update={"paused": change.paused})

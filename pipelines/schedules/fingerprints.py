@@ -5,20 +5,17 @@ import json
 from datetime import UTC
 
 from pipelines import cron
-from pipelines.platforms.base import Job
-from pipelines.profiles import AnyProfile, Schedule
+from pipelines.compilation import Job
+from pipelines.profiles import Profile, Schedule
 
 TIMES = "times"
 # In this order, DIGITS of a hash each.
 PARTS = (TIMES, "parameters", "pipeline or images", "profile or max_concurrency")
 DIGITS = 8
 FORM = 1  # raised when the same content makes another schedule than before
-# What says whose schedules these are, where their platform is and how to sign in there.
-NOT_CONTENT = {"name", "schedules", "platform", "host", "namespace", "project", "region", "endpoint"}
-NOT_CONTENT |= {"sign_in", "ca_file", "controller_time_zone"}
 
 
-def fingerprint(schedule: Schedule, job: Job, profile: AnyProfile) -> str:
+def fingerprint(schedule: Schedule, job: Job, profile: Profile) -> str:
     """Digits that change when anything does that makes a schedule what it is; whether it is paused does not.
 
     Returns:
@@ -33,7 +30,7 @@ def fingerprint(schedule: Schedule, job: Job, profile: AnyProfile) -> str:
         schedule.time_zone,
         *(limit and limit.astimezone(UTC).isoformat() for limit in limits),
     ]
-    settings = [FORM, schedule.max_concurrency, profile.model_dump(mode="json", exclude=NOT_CONTENT)]
+    settings = [FORM, schedule.max_concurrency, profile.model_dump(mode="json", exclude=set(profile.identity_keys))]
     parts = (times, dict(job.parameters), list(job.documents), settings)
     return "".join(_digest(part) for part in parts)
 

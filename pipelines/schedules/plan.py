@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from components.mnist.errors import SettingError
 from pipelines import cron
-from pipelines.platforms.base import Existing, Job
+from pipelines.compilation import Job
+from pipelines.platforms.base import Existing
 from pipelines.profiles import Schedule
 from pipelines.schedules import fingerprints
 

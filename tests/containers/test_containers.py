@@ -16,7 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from components import STEPS_IMAGE, TRAINER_IMAGE
-from pipelines import container_images, training
+from pipelines import container_images
+from pipelines.steps import STEPS
 
 pytestmark = pytest.mark.docker
 
@@ -161,7 +162,7 @@ def _locked_down(folder: Path, *, memory: str) -> list[str]:
 
 def _run_component(name: str, folder: Path, arguments: Mapping[str, object], *, memory: str) -> None:
     """Run a component as KFP's launcher does: its compiled command, and paths of artifacts in JSON."""
-    component = training.STEPS[name]
+    component = STEPS[name].component
     spec = component.component_spec
     container = spec.implementation.container
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from pipelines.platforms.base import Existing, Job, Mark, MissingError, PlatformError, RunState, State
+from pipelines.compilation import Job
+from pipelines.platforms.base import Existing, Mark, MissingError, PlatformError, RunState, State
 from pipelines.profiles import Schedule
 
 

@@ -97,7 +97,7 @@ class OnVertex:
         self.server.play(succeed()[-1:])  # a schedule fires no second run while one goes on
         self.environment = server.environment
         self.table = (
-            '[there]\ntarget = "vertex"\nproject = "my-project"\nregion = "europe-west4"\n'
+            '[there]\nplatform = "vertex"\nproject = "my-project"\nregion = "europe-west4"\n'
             f'pipeline_root = "gs://bucket/root"\nendpoint = "{server.endpoint}"\n'
         )
 
@@ -181,7 +181,7 @@ class OnKubeflow:
     def __init__(self, server: KubeflowServer) -> None:
         self.server = server
         self.environment: Mapping[str, str] = {}
-        self.table = f'[there]\ntarget = "kubeflow"\nhost = "{server.host}"\nnamespace = "team-a"\n'
+        self.table = f'[there]\nplatform = "kubeflow"\nhost = "{server.host}"\nnamespace = "team-a"\n'
         self._passed = timedelta()
 
     def own(self) -> list[Stands]:

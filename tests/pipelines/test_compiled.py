@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from kfp import compiler
 
-from pipelines import placement, training
-from pipelines.profiles import KubeflowProfile, Toleration, VertexProfile
-from tests.pipelines.test_placement import REFERENCES, kubeflow, vertex
+from pipelines import compilation, training
+from pipelines.platforms.kubeflow.profile import KubeflowProfile, Toleration
+from pipelines.platforms.vertex.profile import VertexProfile
+from tests.pipelines.platforms.test_profiles import REFERENCES, kubeflow, vertex
 
 # As a person would write it who has the file and kfp, and nothing of this project but its environment.
 RUN = """
@@ -37,7 +38,9 @@ components.load_component_from_file(sys.argv[1])(source="sample", epochs=1)
 )
 def test_a_file_for_a_platform_also_runs_here(profile: KubeflowProfile | VertexProfile, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
-    compiler.Compiler().compile(training.build(placement.place(profile, REFERENCES)), str(file))
+    compiler.Compiler().compile(
+        training.build(profile.placement(compilation.choose_images(profile, REFERENCES))), str(file)
+    )
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(file), str(tmp_path / "root")],
         capture_output=True,

@@ -7,12 +7,14 @@ import pytest
 
 from components.mnist.errors import SettingError
 from pipelines.configuration import read_names, read_profile
-from pipelines.profiles import DexSignIn, KubeflowProfile, NoSignIn, TokenSignIn, VertexProfile
+from pipelines.platforms.kubeflow.credentials import DexSignIn, NoSignIn, TokenSignIn
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
+from pipelines.platforms.vertex.profile import VertexProfile
 
 EXAMPLE = Path(__file__).parents[2] / "mnist.example.toml"
-KUBEFLOW = '[here]\ntarget = "kubeflow"\nhost = "https://kubeflow.example.com/pipeline"\n'
+KUBEFLOW = '[here]\nplatform = "kubeflow"\nhost = "https://kubeflow.example.com/pipeline"\n'
 VERTEX = (
-    '[here]\ntarget = "vertex"\nproject = "my-project"\nregion = "europe-west4"\npipeline_root = "gs://bucket/root"\n'
+    '[here]\nplatform = "vertex"\nproject = "my-project"\nregion = "europe-west4"\npipeline_root = "gs://bucket/root"\n'
 )
 
 
@@ -90,11 +92,11 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
         (KUBEFLOW + "tolerations = [{ operator = 'Equals' }]", "tolerations.0.operator out of range, expected 'Equal'"),
         (
             KUBEFLOW + "resources = { train = { cpu = '4' } }",
-            "lacks resources.train.memory, expected an amount such as",
+            "lacks resources.train.memory, expected a value.",
         ),
         (
             KUBEFLOW + "resources = { trian = { cpu = '4', memory = '8G' } }",
-            "expected 'ingest', 'train', 'evaluate' or",
+            "expected one of ingest, train, evaluate, visualize, where trian arrived",
         ),
         (KUBEFLOW + "resources = { train = { cpu = 'x', memory = '8G' } }", "expected a number of cores such as"),
         (KUBEFLOW + "resources = { train = { cpu = '4G', memory = '8G' } }", "expected a number of cores such as"),
@@ -108,16 +110,22 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
             VERTEX + "spot = true\nresources = { train = { cpu = '4', memory = '8G' } }",
             "has resources.train beside machine_type or spot",
         ),
-        (KUBEFLOW + "sign_in = { file = 'x' }", "lacks a sign_in.method that is known, expected none, token, dex,"),
+        (KUBEFLOW + "sign_in = { file = 'x' }", "lacks sign_in.method, expected one of those that"),
         (
             KUBEFLOW + "sign_in = { method = 'oidc' }",
-            "lacks a sign_in.method that is known, expected none, token, dex,",
+            "has an unknown sign_in.method, expected one of 'none', 'token', 'dex',",
         ),
-        (KUBEFLOW + "sign_in = { method = 'token' }", "sign_in needs file or variable, one of them."),
+        (
+            KUBEFLOW + "sign_in = { method = 'token' }",
+            "that needs file or variable, exactly one of them.",
+        ),
         (KUBEFLOW + "sign_in = { method = 'dex', username = 'me' }", "needs password_file or password_variable"),
         (KUBEFLOW + "accelerator = 'NVIDIA_L4'", "expected Kubernetes' name of the resource, such as nvidia.com/gpu"),
         (VERTEX + "accelerator = 'nvidia.com/gpu'", "expected Vertex AI's name of an NVIDIA GPU, such as NVIDIA_L4"),
-        (KUBEFLOW + "storage_secrets = [{ name = 'gcs' }]", "gcs is not used; expected mount, variables or both."),
+        (
+            KUBEFLOW + "storage_secrets = [{ name = 'gcs' }]",
+            "has a secret gcs that is not used, expected mount,",
+        ),
         (KUBEFLOW + "schedules = [{ name = 'Nightly', cron = '0 3 * * *' }]", "another form of schedules.0.name"),
         (KUBEFLOW + "schedules = [{ name = 'a' }]", "lacks schedules.0.cron"),
         (KUBEFLOW + "schedules = [{ name = 'a', cron = 'x', start = 2026-01-01 }]", "expected a date and time such as"),
@@ -126,11 +134,11 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
             "has two schedules named a. Rename one.",
         ),
         (KUBEFLOW + "name = 'other'", "has an unknown key name. Remove it: the table's own name counts."),
-        ("[here]\nhost = 'https://x.org'", 'has no target; expected platform = "kubeflow" or "vertex".'),
-        ("[here]\ntarget = 'sagemaker'", "has platform is 'sagemaker'; expected target = \"kubeflow\" or"),
-        ("platform = 'kubeflow'", "platform stands outside of any table; expected every key in a profile."),
-        ("[Here]\ntarget = 'kubeflow'", "[Here] cannot be a profile's name; expected at most 30 of a-z, 0-9 and -"),
-        ("[local]\ntarget = 'kubeflow'", "[local] cannot be a profile's name"),
+        ("[here]\nhost = 'https://x.org'", 'has no platform; expected platform = "kubeflow" or "vertex".'),
+        ("[here]\nplatform = 'sagemaker'", "has the platform 'sagemaker'; expected platform = \"kubeflow\" or"),
+        ("platform = 'kubeflow'", "platform is outside of any table; expected every key in a profile."),
+        ("[Here]\nplatform = 'kubeflow'", "[Here] cannot be a profile's name; expected at most 30 of a-z, 0-9 and -"),
+        ("[local]\nplatform = 'kubeflow'", "[local] cannot be a profile's name"),
         ("[here", "not TOML (Expected ']' at the end of a table declaration"),
     ],
 )
@@ -161,7 +169,7 @@ def test_several_faults_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_mistyped_profile_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"expected local, docker, or a profile of .* cp mnist.example.toml"):
+    with pytest.raises(SettingError, match=r"neither local nor docker, and there is no .*: cp mnist.example.toml"):
         read_profile("vertex", tmp_path / "mnist.toml")
     with pytest.raises(SettingError, match=r"did you mean vertex\?"):
         read_profile("vertx", EXAMPLE)

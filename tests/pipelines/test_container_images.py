@@ -11,6 +11,7 @@ from kfp import compiler
 from components import STEPS_IMAGE, TRAINER_IMAGE
 from pipelines import container_images, training
 from pipelines.container_images import ImageError
+from pipelines.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 DIGESTS = {
@@ -177,11 +178,11 @@ def test_a_lock_with_a_mutable_tag_is_not_even_written(checkout: Path) -> None:
 def test_a_file_compiled_for_a_remote_place_holds_no_mutable_tag(lock: Path, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(
-        training.build(training.Place(images=container_images.remote_references(lock))), str(file)
+        training.build(training.Placement(images=container_images.remote_references(lock))), str(file)
     )
     executors = yaml.safe_load(file.read_text())["deploymentSpec"]["executors"].values()
     used = [executor["container"]["image"] for executor in executors]
-    assert len(used) == len(training.STEPS)
+    assert len(used) == len(STEPS)
     assert set(used) == set(DIGESTS.values())
     assert all(container_images.BY_DIGEST.fullmatch(image) for image in used)
 

@@ -7,8 +7,9 @@ import pytest
 from components.mnist.errors import SettingError
 from components.mnist.settings import SETTINGS, check
 from pipelines import parameters, training
+from pipelines.steps import STEPS
 
-DEFAULTS = parameters.read_defaults(training.build(training.Place()))
+DEFAULTS = parameters.read_defaults(training.build(training.Placement()))
 
 
 def test_every_parameter_of_the_pipeline_has_a_meaning_and_a_default_in_range() -> None:
@@ -42,9 +43,8 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     assert parameters.parse_pairs(["source=https://a/b?c=d"], DEFAULTS) == {"source": "https://a/b?c=d"}
 
 
-def test_what_is_given_replaces_the_default_and_nothing_else() -> None:
-    values = parameters.check_values({"epochs": "7"}, DEFAULTS)
-    assert values == DEFAULTS | {"epochs": 7}
+def test_given_values_get_their_own_type() -> None:
+    assert parameters.check_values({"epochs": "7", "require_gpu": "true"}) == {"epochs": 7, "require_gpu": True}
 
 
 def test_a_value_is_spelled_as_it_is_typed() -> None:
@@ -54,6 +54,6 @@ def test_a_value_is_spelled_as_it_is_typed() -> None:
 
 
 def test_no_default_is_written_a_second_time() -> None:
-    for component in training.STEPS.values():
+    for component in (step.component for step in STEPS.values()):
         defaults = [p.default for p in inspect.signature(component.python_func).parameters.values()]
         assert all(default is inspect.Parameter.empty for default in defaults), component.name

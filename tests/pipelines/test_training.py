@@ -34,7 +34,7 @@ INTERFACES = {
 }
 
 
-def compile_for(place: training.Place, folder: Path) -> dict:
+def compile_for(place: training.Placement, folder: Path) -> dict:
     """Compile and read back; the file must be one document."""
     file = folder / "pipeline.yaml"
     compiler.Compiler().compile(training.build(place), str(file))
@@ -49,7 +49,7 @@ def artifact_types(definitions: dict) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return compile_for(training.Place(), tmp_path_factory.mktemp("compiled"))
+    return compile_for(training.Placement(), tmp_path_factory.mktemp("compiled"))
 
 
 @pytest.mark.parametrize("step", INTERFACES)
@@ -81,7 +81,7 @@ def test_every_parameter_is_described_on_the_pipelines_page(compiled: dict) -> N
 
 
 def test_a_place_names_the_images(tmp_path: Path) -> None:
-    place = training.Place(images={TRAINER_IMAGE: "registry.example/trainer@sha256:1"})
+    place = training.Placement(images={TRAINER_IMAGE: "registry.example/trainer@sha256:1"})
     executors = compile_for(place, tmp_path)["deploymentSpec"]["executors"]
     images = {name: executor["container"]["image"] for name, executor in executors.items()}
     assert images["exec-train"] == "registry.example/trainer@sha256:1"

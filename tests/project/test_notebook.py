@@ -40,7 +40,7 @@ def test_its_settings_are_the_pipelines_defaults() -> None:
     cell = next(source for source in read_cells() if "TRAIN = {" in source)
     settings: dict[str, dict] = {}
     exec(cell, {"os": os}, settings)
-    defaults = parameters.read_defaults(training.build(training.Place()))
+    defaults = parameters.read_defaults(training.build(training.Placement()))
     own = settings["INGEST"] | settings["TRAIN"]
     assert own == {name: value for name, value in defaults.items() if name != "source"}
 

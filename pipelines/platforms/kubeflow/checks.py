@@ -21,9 +21,11 @@ from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.platforms import shared_checks
 from pipelines.platforms.base import SignInError
 from pipelines.platforms.kubeflow import network, sign_in
-from pipelines.platforms.kubeflow.client import ARCHIVED, connect
+from pipelines.platforms.kubeflow.client import ARCHIVED
+from pipelines.platforms.kubeflow.client import Kubeflow as KubeflowClient
 from pipelines.platforms.kubeflow.connection import Connection
-from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn, ServiceAccountSignIn
+from pipelines.platforms.kubeflow.credentials import IapSignIn, NoSignIn, ServiceAccountSignIn
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
 HEALTH = "/apis/v2beta1/healthz"
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 8.0
@@ -161,7 +163,7 @@ class Kubeflow:
 
     def check_schedules(self) -> Finding:
         """Whether Kubeflow can do the profile's schedules."""
-        return shared_checks.check_schedules(self._profile, connect(self._profile).check_schedule)
+        return shared_checks.check_schedules(self._profile, KubeflowClient(self._profile).check_schedule)
 
 
 def read_end(token: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Kubeflow Pipelines: `connect` returns what `pipelines/platforms/base.py` describes."""
+"""Kubeflow Pipelines: the `PlatformClient` of a profile (`pipelines/platforms/base.py`)."""
 
 import contextlib
 from typing import Any
@@ -6,39 +6,22 @@ from typing import Any
 import kfp_server_api
 
 from components.mnist.storage import gs
+from pipelines.compilation import Job
 from pipelines.platforms import retrying
-from pipelines.platforms.base import (
-    ConflictError,
-    Existing,
-    Job,
-    Mark,
-    MissingError,
-    Platform,
-    PlatformError,
-    RunState,
-    State,
-)
+from pipelines.platforms.base import ConflictError, Existing, Mark, MissingError, PlatformError, RunState, State
 from pipelines.platforms.kubeflow import runs, schedules
 from pipelines.platforms.kubeflow.connection import Connection
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
-from pipelines.profiles import KubeflowProfile, Schedule
+from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
 EXTRAS_SECONDS = 10.0  # for what is good to know of a run, but no reason to wait long
 ARCHIVED = "ARCHIVED"
 
 
-def connect(profile: KubeflowProfile) -> Platform:
-    """Prepare to talk to a profile's host; nothing is sent yet.
-
-    Raises:
-        SettingError: The profile's `ca_file` cannot be read.
-    """
-    return Kubeflow(profile)
-
-
 class Kubeflow:
-    """A profile's namespace on a Kubeflow Pipelines; its methods are those of `Platform`."""
+    """A profile's namespace on a Kubeflow Pipelines; its methods are those of `PlatformClient`."""
 
     def __init__(self, profile: KubeflowProfile) -> None:
         self._profile = profile

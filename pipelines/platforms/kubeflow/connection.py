@@ -14,8 +14,8 @@ from pipelines.platforms import retrying
 from pipelines.platforms.base import PlatformError, TransientError
 from pipelines.platforms.kubeflow import errors, network, sign_in
 from pipelines.platforms.kubeflow.errors import Answer
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import hide
-from pipelines.profiles import KubeflowProfile
 
 PAGE_SIZE = 100
 

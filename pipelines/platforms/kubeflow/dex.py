@@ -12,8 +12,9 @@ from requests.cookies import get_cookie_header
 
 from pipelines.platforms.base import PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import network
+from pipelines.platforms.kubeflow.credentials import DexSignIn
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import read_secret
-from pipelines.profiles import DexSignIn, KubeflowProfile
 
 CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
 LOGIN = re.compile(r"/auth/[^/]+/login$")

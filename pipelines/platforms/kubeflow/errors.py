@@ -15,7 +15,8 @@ from pipelines.platforms.base import (
     SignInError,
     TransientError,
 )
-from pipelines.profiles import IapSignIn, KubeflowProfile, NoSignIn
+from pipelines.platforms.kubeflow.credentials import IapSignIn, NoSignIn
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
 LONGEST_ANSWER = 500  # characters of the host's own words that are repeated
 LONGEST_WAIT_SECONDS = 30.0  # that a host may ask for between two tries

@@ -13,7 +13,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyErr
 from components.mnist.errors import SettingError
 from components.mnist.storage.causes import find_cause
 from pipelines.platforms.base import PlatformError, TransientError
-from pipelines.profiles import KubeflowProfile
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # Kubeflow Pipelines compiles a pipeline before it answers

@@ -9,10 +9,11 @@ from typing import Any
 
 import kfp_server_api
 
-from pipelines.platforms.base import Job, RunState, State, TaskState
+from pipelines.compilation import Job
+from pipelines.platforms.base import RunState, State, TaskState
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.workflow import Workflow
-from pipelines.profiles import KubeflowProfile
-from pipelines.training import STEPS
+from pipelines.steps import STEPS
 
 STATES = {
     "": State.WAITING,
@@ -98,7 +99,7 @@ def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str
     found: dict[tuple[str, str], str] = {}
     for address in sorted(addresses):
         parts = address.removeprefix(f"{folder.rstrip('/')}/").split("/")
-        outputs = STEPS[parts[0]].component_spec.outputs or {} if parts[0] in STEPS else {}
+        outputs = STEPS[parts[0]].outputs if parts[0] in STEPS else ()
         for place, part in enumerate(parts[1:3], start=1):
             if part in outputs:
                 found[parts[0], part] = "/".join([folder.rstrip("/"), *parts[: place + 1]])

@@ -10,9 +10,11 @@ import kfp_server_api
 
 from components.mnist.errors import SettingError
 from pipelines import cron
-from pipelines.platforms.base import Existing, Job, Mark
+from pipelines.compilation import Job
+from pipelines.platforms.base import Existing, Mark
 from pipelines.platforms.kubeflow import runs
-from pipelines.profiles import KubeflowProfile, Schedule
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
+from pipelines.profiles import Schedule
 
 # Short: a description has 255 characters in some versions.
 SENTENCE = "Made by `mnist schedule apply`, which replaces it when mnist.toml changes."

@@ -8,16 +8,10 @@ import re
 from typing import Any, Protocol
 
 from pipelines.platforms.base import SignInError, TransientError
+from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
 from pipelines.platforms.kubeflow.dex import DexSession
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import hide, read_secret
-from pipelines.profiles import (
-    DexSignIn,
-    IapSignIn,
-    KubeflowProfile,
-    NoSignIn,
-    ServiceAccountSignIn,
-    TokenSignIn,
-)
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in a header: neither spaces nor a second line
 GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)

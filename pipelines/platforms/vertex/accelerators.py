@@ -11,10 +11,9 @@ from typing import Any
 from google.cloud.aiplatform_v1.types import AcceleratorType
 
 from pipelines.checks import Finding, fail, ok, skip
-from pipelines.placement import DEFAULT_MACHINE
 from pipelines.platforms.vertex import google_apis
 from pipelines.platforms.vertex.google_apis import Google
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.vertex.profile import DEFAULT_MACHINE, VertexProfile
 
 REGIONS_PAGE = "https://cloud.google.com/vertex-ai/docs/general/locations#accelerators"
 MACHINES_PAGE = "https://cloud.google.com/vertex-ai/docs/training/configure-compute#machine-types"

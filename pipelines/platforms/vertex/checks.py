@@ -14,10 +14,10 @@ from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
 from pipelines.checks import Check, Finding, UntoldError, fail, ok, skip, warn
 from pipelines.platforms import shared_checks
 from pipelines.platforms.vertex import accelerators, errors, google_apis
-from pipelines.platforms.vertex.client import connect
+from pipelines.platforms.vertex.client import Vertex as VertexClient
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.google_apis import ANSWER_SECONDS, CLOUD, Google
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.vertex.profile import VertexProfile
 
 LOCATIONS_PAGE = "https://cloud.google.com/vertex-ai/docs/general/locations"
 RUNS = tuple(f"aiplatform.pipelineJobs.{verb}" for verb in ("create", "get", "list", "cancel"))
@@ -192,7 +192,7 @@ class Vertex:
 
     def check_schedules(self) -> Finding:
         """Whether Vertex AI can do the profile's schedules."""
-        return shared_checks.check_schedules(self._profile, connect(self._profile).check_schedule)
+        return shared_checks.check_schedules(self._profile, VertexClient(self._profile).check_schedule)
 
 
 def describe(credentials: Credentials) -> str:

@@ -1,4 +1,4 @@
-"""Vertex AI Pipelines: `connect` returns what `pipelines/platforms/base.py` describes."""
+"""Vertex AI Pipelines: the `PlatformClient` of a profile (`pipelines/platforms/base.py`)."""
 
 import contextlib
 import secrets
@@ -11,20 +11,13 @@ from google.cloud.aiplatform_v1.types import (
 )
 
 from pipelines import cron
+from pipelines.compilation import Job
 from pipelines.platforms import retrying
-from pipelines.platforms.base import (
-    ConflictError,
-    Existing,
-    Job,
-    Mark,
-    MissingError,
-    Platform,
-    PlatformError,
-    RunState,
-)
+from pipelines.platforms.base import ConflictError, Existing, Mark, MissingError, PlatformError, RunState
 from pipelines.platforms.vertex import runs
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.experiments import add_to_experiment
+from pipelines.platforms.vertex.profile import VertexProfile
 from pipelines.platforms.vertex.requests import (
     REQUEST_LABEL,
     build_request,
@@ -32,20 +25,11 @@ from pipelines.platforms.vertex.requests import (
     build_schedule,
 )
 from pipelines.platforms.vertex.schedules import Schedules, read_existing
-from pipelines.profiles import Schedule, VertexProfile
-
-
-def connect(profile: VertexProfile) -> Platform:
-    """Sign in to Google as the machine is set up for it; nothing is sent to Vertex AI yet.
-
-    Raises:
-        SignInError: No credentials are found.
-    """
-    return Vertex(profile)
+from pipelines.profiles import Schedule
 
 
 class Vertex:
-    """A profile's project and region on Vertex AI; its methods are those of `Platform`."""
+    """A profile's project and region on Vertex AI; its methods are those of `PlatformClient`."""
 
     def __init__(self, profile: VertexProfile) -> None:
         self._profile = profile

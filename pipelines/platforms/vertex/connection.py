@@ -18,7 +18,7 @@ from google.cloud.aiplatform_v1.services.schedule_service.transports.grpc import
 from pipelines.platforms import retrying
 from pipelines.platforms.base import PlatformError
 from pipelines.platforms.vertex import errors
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.vertex.profile import VertexProfile
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REQUEST_SECONDS = 30.0

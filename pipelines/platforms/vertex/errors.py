@@ -14,7 +14,7 @@ from pipelines.platforms.base import (
     SignInError,
     TransientError,
 )
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.vertex.profile import VertexProfile
 
 SIGN_IN = "gcloud auth application-default login"
 LONGEST_ANSWER = 600  # characters of Google's own words that are repeated

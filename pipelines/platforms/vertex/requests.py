@@ -9,8 +9,10 @@ from google.protobuf import json_format, struct_pb2
 
 from components.mnist.errors import SettingError
 from pipelines import cron, training
-from pipelines.platforms.base import Job, Mark
-from pipelines.profiles import Schedule, VertexProfile
+from pipelines.compilation import Job
+from pipelines.platforms.base import Mark
+from pipelines.platforms.vertex.profile import VertexProfile
+from pipelines.profiles import Schedule
 
 PROFILE_LABEL = "mnist-profile"
 SCHEDULE_LABEL = "mnist-schedule"

@@ -2,8 +2,8 @@
 
 from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, PipelineTaskDetail
 
-from pipelines import training
 from pipelines.platforms.base import RunState, State, TaskState
+from pipelines.steps import STEPS
 
 STATES = {
     PipelineState.PIPELINE_STATE_UNSPECIFIED: State.WAITING,
@@ -50,7 +50,7 @@ def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
 def _find_steps(job: PipelineJob) -> dict[str, PipelineTaskDetail]:
     """The account of each step; the pipeline itself and groups of steps are in the list too, and are left out."""
     details = sorted(job.job_detail.task_details, key=lambda detail: detail.task_id)
-    return {detail.task_name: detail for detail in details if detail.task_name in training.STEPS}
+    return {detail.task_name: detail for detail in details if detail.task_name in STEPS}
 
 
 def _read_task(name: str, detail: PipelineTaskDetail) -> TaskState:

@@ -3,9 +3,9 @@
 import functools
 from typing import Any
 
-from pipelines import compilation, parameters, placement, training
-from pipelines.platforms.base import Job
-from pipelines.profiles import KubeflowProfile, StorageSecret, Toleration
+from pipelines import compilation, parameters, training
+from pipelines.compilation import Job
+from pipelines.platforms.kubeflow.profile import KubeflowProfile, StorageSecret, Toleration
 from tests.fakes.kubeflow.server import KubeflowServer
 
 DIGEST = f"sha256:{'5f' * 32}"
@@ -34,7 +34,7 @@ def new_job(*, with_platform: bool = False) -> Job:
         tolerations=(Toleration(key="nvidia.com/gpu", operator="Exists"),),
         storage_secrets=(StorageSecret(name="gcs", mount="/secret", variables={"KEY": "key.json"}),),
     )
-    place = placement.place(profile, REFERENCES) if with_platform else training.Place()
+    place = profile.placement(REFERENCES) if with_platform else training.Placement()
     pipeline = training.build(place)
     return Job(compilation.compile_documents(pipeline), parameters.read_defaults(pipeline))
 

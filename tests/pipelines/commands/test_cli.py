@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+ROOT = Path(__file__).parents[3]
 COMMAND = Path(sys.executable).parent / "mnist"
 NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "MNIST_URL": "https://127.0.0.1:9/mnist.npz"}
 
@@ -36,7 +39,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["run", "epoch=3"], "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
         (["run", "polarity=blue"], "polarity=blue: expected auto, light or dark."),
-        (["run", "--on", "mars"], "--on mars: no such place; expected local, docker, or a profile of mnist.toml"),
+        (["run", "--on", "mars"], "--on mars: neither local nor docker, and there is no mnist.toml with profiles."),
         (
             ["run", "source=sample", "--runs", "/proc/runs"],
             "/proc/runs: no run can be kept there (No such file or directory). Name a",
@@ -46,7 +49,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
             "/proc/x.yaml: cannot be written (No such file or directory). Name another:",
         ),
         (["compile", "-o", "x.json"], "--output x.json: expected a name that ends with .yaml."),
-        (["step", "evaluat"], "evaluat: no such step; expected one of ingest, train, evaluate, visualize."),
+        (["step", "evaluat"], "evaluat: no such step; did you mean evaluate?"),
         (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
         (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
         (["step", "evaluate", "epochs=3"], "epochs: no such parameter; expected one of model, test_data."),
@@ -92,10 +95,59 @@ def test_compile_writes_one_file_that_names_its_pipeline(tmp_path: Path) -> None
     assert compiled["pipelineInfo"]["name"] == "mnist-training"
 
 
-def test_help_names_every_command(tmp_path: Path) -> None:
-    finished = mnist("--help", folder=tmp_path)
-    for command in ("run", "step", "compile", "params"):
-        assert f"  {command} " in finished.stdout
+def test_help_lists_every_command_with_a_whole_sentence(tmp_path: Path) -> None:
+    shown = mnist("--help", folder=tmp_path, COLUMNS="80").stdout
+    listed = dict(re.findall(r"^  ([a-z-]+) {2,}(\S.*)$", shown.partition("Commands:")[2], re.MULTILINE))
+    assert set(listed) == {"run", "step", "compile", "params", "follow", "cancel", "doctor", "schedule"}
+    assert all(sentence.endswith(".") and not sentence.endswith("...") for sentence in listed.values()), listed
+
+
+def test_help_of_run_lists_the_parameters_with_their_defaults(tmp_path: Path) -> None:
+    shown = mnist("run", "-h", folder=tmp_path).stdout
+    assert re.search(r"^  epochs=5 +how often training", shown, re.MULTILINE)
+    assert re.search(r"^  validation_fraction=0.1 ", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("mnist do", ["doctor"]),
+        ("mnist run ep", ["epochs="]),
+        ("mnist run polarity=d", ["polarity=dark"]),
+        ("mnist run --on d", ["docker"]),
+        ("mnist run --on cl", ["cluster"]),
+        ("mnist follow x --on ", ["cluster", "vertex"]),
+        ("mnist step ev", ["evaluate"]),
+    ],
+)
+def test_the_shell_completes(words: str, completed: list[str], tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / "mnist.example.toml", tmp_path / "mnist.toml")
+    place = str(len(words.split(" ")) - 1)
+    shown = mnist(folder=tmp_path, _MNIST_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place).stdout
+    assert shown.split() == completed
+
+
+SLOW = ("kfp", "pydantic", "rich", "google", "kfp_server_api", "docker", "requests", "numpy", "keras", "yaml", "jinja2")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["rum"], ["run", "--onn", "x"], ["run", "epochs"], ["schedule", "--help"], ["step"]],
+    ids=" ".join,
+)
+def test_help_version_and_usage_errors_import_nothing_slow(words: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "try:\n"
+        "    from pipelines.cli import app\n"
+        "    app(sys.argv[1:])\n"
+        "except BaseException:\n"
+        "    pass\n"
+        "print('LOADED', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.rpartition("LOADED")[2].split())
+    assert not loaded & set(SLOW)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -114,7 +166,7 @@ def test_an_interrupted_run_says_where_it_got_to(tmp_path: Path, number: signal.
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     folder = (tmp_path / "runs" / "latest").readlink()
-    assert told == f"Interrupted. What was done so far is in runs/{folder}.\n"
+    assert told == f"Interrupted. The results so far are in runs/{folder}.\n"
     record = json.loads((tmp_path / "runs" / "latest" / "run.json").read_text())
     assert record["state"] == "interrupted"
     assert (tmp_path / "runs" / "latest" / "steps" / "ingest" / "training_data" / "manifest.json").is_file()

@@ -16,6 +16,7 @@ import pytest
 from components.mnist.evaluation.step import evaluate_model
 from components.mnist.report.step import write_report
 from pipelines import parameters, training
+from pipelines.steps import STEPS
 from tests.fakes.kubeflow.argo import Step
 from tests.fakes.kubeflow.doors import TokenDoor
 from tests.fakes.kubeflow.server import KubeflowServer
@@ -39,7 +40,7 @@ STORY = tuple(
     }
     for now in range(len(KUBEFLOW_STEPS))
 )
-DEFAULTS = parameters.read_defaults(training.build(training.Place()))
+DEFAULTS = parameters.read_defaults(training.build(training.Placement()))
 
 
 class Played(Protocol):
@@ -82,7 +83,7 @@ class OnVertex:
         self.server = server
         self.environment = server.environment
         self.profile = (
-            f'[there]\ntarget = "vertex"\nproject = "my-project"\nregion = "europe-west4"\n'
+            f'[there]\nplatform = "vertex"\nproject = "my-project"\nregion = "europe-west4"\n'
             f'pipeline_root = "gs://{BUCKET}/root"\nendpoint = "{server.endpoint}"\n'
         )
 
@@ -121,7 +122,7 @@ class OnKubeflow:
         self.server.script(*STORY, SUCCESS)
         self.environment = {"KUBEFLOW_TOKEN": "good-token", "NO_PROXY": "*"}
         self.profile = (
-            f'[there]\ntarget = "kubeflow"\nhost = "{self.server.host}"\nnamespace = "team-a"\n'
+            f'[there]\nplatform = "kubeflow"\nhost = "{self.server.host}"\nnamespace = "team-a"\n'
             f'pipeline_root = "gs://{BUCKET}/root"\nsign_in = {{ method = "token", variable = "KUBEFLOW_TOKEN" }}\n'
         )
 
@@ -267,7 +268,7 @@ def test_a_run_is_followed_to_its_end_and_its_report_fetched(
     assert f"run   {run_id}" in finished.stdout
     assert re.search(rf"page  https?://\S+{run_id}", finished.stdout)
     told = re.findall(r"\d\d:\d\d:\d\d  (\w+) +(\w+)", finished.stdout)
-    for step in training.STEPS:
+    for step in STEPS:
         states = [state for name, state in told if name == step]
         assert states[-1] == "succeeded"
         assert "running" in states
@@ -280,7 +281,7 @@ def test_a_run_is_followed_to_its_end_and_its_report_fetched(
         file.name for file in (artifacts / "visualize/figures").iterdir()
     )
     kept = record(here)
-    assert (kept["state"], kept["run_id"], kept["place"]) == ("succeeded", run_id, "there")
+    assert (kept["state"], kept["run_id"], kept["on"]) == ("succeeded", run_id, "there")
     assert kept["parameters"]["epochs"] == 3
 
 
@@ -367,8 +368,8 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_go_on(project: Project, pla
     ("words", "expected"),
     [
         (("run", "--on", "there", "epochs=0"), "epochs=0: expected 1 to 1000."),
-        (("run", "--on", "there", "source=./mine"), "a path of this machine, which a remote run cannot see"),
-        (("run", "--on", "thre"), "--on thre: no such place, and no such profile in mnist.toml; did you mean there?"),
+        (("run", "--on", "there", "source=./mine"), "a path of this machine, which a platform cannot read"),
+        (("run", "--on", "thre"), "--on thre: no such runner, and no such profile in mnist.toml; did you mean there?"),
         (("step", "evaluate", "--on", "there"), "single steps run on this machine; expected local or docker."),
     ],
 )

@@ -12,9 +12,8 @@ from components.mnist.errors import MnistError
 from pipelines import container_images, cron
 from pipelines.commands import schedule as schedule_command
 from pipelines.commands import schedule_screen
-from pipelines.platforms import remote_runs
 from pipelines.platforms.base import Existing, Mark
-from pipelines.profiles import AnyProfile
+from pipelines.profiles import Profile
 from tests.fakes.memory_platform import MemoryPlatform, interrupt_after, refuse
 
 FILE = """
@@ -50,7 +49,7 @@ def schedule(platform: MemoryPlatform, tmp_path: Path, monkeypatch: pytest.Monke
     """Runs `mnist schedule ...` in a folder with FILE; gives exit code, output and errors."""
     (tmp_path / "mnist.toml").write_text(FILE)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(remote_runs, "connect", lambda profile: platform)
+    monkeypatch.setattr(schedule_command, "connect", lambda profile: platform)
     monkeypatch.setattr(container_images, "remote_references", pushed)
 
     def run(*words: str, on: str = "prod") -> tuple[int, str, str]:
@@ -326,10 +325,10 @@ def test_schedules_of_others_are_refused(schedule: Command, platform: MemoryPlat
 def test_an_unknown_profile_is_refused_before_anything_is_asked(
     schedule: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def connect(profile: AnyProfile) -> MemoryPlatform:
+    def connect(profile: Profile) -> MemoryPlatform:
         raise AssertionError(f"asked for {profile.name}")
 
-    monkeypatch.setattr(remote_runs, "connect", connect)
+    monkeypatch.setattr(schedule_command, "connect", connect)
     code, _, complained = schedule("plan", on="prd")
     assert code == 1
     assert complained.startswith("--on prd: ")

@@ -93,7 +93,7 @@ def test_what_was_asked_for_and_is_not_there_fails(elsewhere: Path, mnist_doctor
 
 
 def test_nothing_is_changed_by_looking(elsewhere: Path, mnist_doctor: Doctor) -> None:
-    (elsewhere / "mnist.toml").write_text('[cluster]\ntarget = "kubeflow"\nhost = "http://127.0.0.1:9"\n')
+    (elsewhere / "mnist.toml").write_text('[cluster]\nplatform = "kubeflow"\nhost = "http://127.0.0.1:9"\n')
     shutil.copy(SAMPLE, elsewhere / "digits.npz")
     before, shared = snapshot(elsewhere), set(Path("/dev/shm").iterdir())
     for words in ((), ("--on", "docker"), ("--on", "cluster"), ("--on", "nowhere")):
@@ -115,7 +115,7 @@ def test_a_profile_that_is_not_there_is_one_failing_line(elsewhere: Path, mnist_
 
 def test_a_secret_that_stands_in_the_profile_is_not_shown(elsewhere: Path, mnist_doctor: Doctor) -> None:
     (elsewhere / "mnist.toml").write_text(
-        '[cluster]\ntarget = "kubeflow"\nhost = "http://user:hunter2@127.0.0.1"\npassword = "hunter2"\n'
+        '[cluster]\nplatform = "kubeflow"\nhost = "http://user:hunter2@127.0.0.1"\npassword = "hunter2"\n'
     )
     for words in ((), ("--on", "cluster")):
         code, printed = mnist_doctor(*words)
@@ -323,10 +323,10 @@ def test_a_machine_without_a_gpu_is_fine(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_every_profile_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mnist.toml"
-    file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\ntarget = "mars"\n')
+    file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\nplatform = "mars"\n')
     with pytest.raises(SettingError, match=r"\[two\] has platform is 'mars'"):
         machine.check_profiles(file)
-    file.write_text('[one]\ntarget = "kubeflow"\nhost = "http://127.0.0.1"\n')
+    file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n')
     assert "has one;" in machine.check_profiles(file).text
 
 

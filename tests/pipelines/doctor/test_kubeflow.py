@@ -15,8 +15,8 @@ from pipelines import checks
 from pipelines.checks import Finding, Verdict, perform
 from pipelines.platforms import retrying, shared_checks
 from pipelines.platforms.kubeflow import checks as kubeflow_checks
-from pipelines.platforms.kubeflow.client import connect
-from pipelines.profiles import KubeflowProfile
+from pipelines.platforms.kubeflow.client import Kubeflow
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from tests.conftest import Web
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.kubeflow.doors import DexDoor, IapDoor, TokenDoor
@@ -276,7 +276,7 @@ def test_who_may_not_see_the_namespace_is_told(
 
 
 def test_an_archived_experiment_is_told_with_what_mends_it(kubeflow_server: KubeflowServer) -> None:
-    platform = connect(profile(kubeflow_server.host, namespace="team-a"))
+    platform = Kubeflow(profile(kubeflow_server.host, namespace="team-a"))
     platform.submit(new_job(), name="first-1")
     assert look(kubeflow_server.host, namespace="team-a")["experiment"].text == "mnist-training is there"
     next(iter(kubeflow_server.experiments.values()))["storage_state"] = "ARCHIVED"

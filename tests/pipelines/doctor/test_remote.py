@@ -13,7 +13,8 @@ from pipelines import container_images
 from pipelines.checks import Finding, Verdict
 from pipelines.container_images import ImageError
 from pipelines.platforms import registry, shared_checks
-from pipelines.profiles import KubeflowProfile, Schedule
+from pipelines.platforms.kubeflow.profile import KubeflowProfile
+from pipelines.profiles import Schedule
 from tests.fakes.registry_server import Registry
 from tests.fakes.storage_server import StorageServer
 from tests.pipelines.test_container_images import checkout, git  # noqa: F401  (a fixture)

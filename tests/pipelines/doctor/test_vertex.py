@@ -11,7 +11,7 @@ from pipelines.checks import Finding, Verdict, perform
 from pipelines.platforms import retrying, shared_checks
 from pipelines.platforms.vertex import accelerators
 from pipelines.platforms.vertex import checks as vertex_checks
-from pipelines.profiles import VertexProfile
+from pipelines.platforms.vertex.profile import VertexProfile
 from tests.fakes.google.accounts import EMAIL
 from tests.fakes.google.server import GoogleServer
 from tests.fakes.storage_server import StorageServer

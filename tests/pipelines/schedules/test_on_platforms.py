@@ -19,7 +19,7 @@ from pipelines import compilation, container_images
 from pipelines.commands import schedule as schedule_command
 from pipelines.commands import schedule_screen
 from pipelines.platforms import retrying
-from pipelines.profiles import AnyProfile
+from pipelines.profiles import Profile
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.project import Project
 from tests.fakes.schedules import BY_HAND, LASTING, LOST, OFTEN, PASSING, OnKubeflow, OnVertex, Played
@@ -115,7 +115,7 @@ def compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compile for each platform once in all these tests, not for each schedule of each apply."""
     build, compile_documents = compilation.build_pipeline, compilation.compile_documents
 
-    def build_once(profile: AnyProfile) -> Any:
+    def build_once(profile: Profile) -> Any:
         if profile.platform not in COMPILED:
             pipeline = build(profile)
             COMPILED[profile.platform] = pipeline, compile_documents(pipeline)

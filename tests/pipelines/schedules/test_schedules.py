@@ -9,17 +9,12 @@ from hypothesis import strategies as st
 
 from components.mnist.errors import SettingError
 from components.mnist.settings import Value
-from pipelines.platforms.base import Existing, Job, Mark
-from pipelines.profiles import (
-    AnyProfile,
-    KubeflowProfile,
-    Resources,
-    Schedule,
-    StorageSecret,
-    TokenSignIn,
-    Toleration,
-    VertexProfile,
-)
+from pipelines.compilation import Job
+from pipelines.platforms.base import Existing, Mark
+from pipelines.platforms.kubeflow.credentials import TokenSignIn
+from pipelines.platforms.kubeflow.profile import KubeflowProfile, StorageSecret, Toleration
+from pipelines.platforms.vertex.profile import VertexProfile
+from pipelines.profiles import Profile, Resources, Schedule
 from pipelines.schedules import apply as schedules
 from pipelines.schedules import plan as schedule_changes
 from pipelines.schedules.fingerprints import PARTS, find_changes, fingerprint
@@ -40,7 +35,7 @@ def schedule(name: str = "nightly", cron: str = "0 2 * * *", **keys: Any) -> Sch
     return Schedule(name=name, cron=cron, **keys)
 
 
-def build(_profile: AnyProfile, given: Mapping[str, Value]) -> Job:
+def build(_profile: Profile, given: Mapping[str, Value]) -> Job:
     if "epochz" in given:
         raise SettingError("epochz: no such parameter; did you mean epochs?")
     return Job(({"pipelineInfo": {"name": "mnist-training"}, "image": ENGINE},), {"epochs": 5, **given})
@@ -509,7 +504,7 @@ ELSEWHERE: dict[str, Any] = {
 def test_every_key_of_a_profile_that_makes_other_runs_changes_the_fingerprint(
     kind: type[VertexProfile] | type[KubeflowProfile],
 ) -> None:
-    one: AnyProfile = profile()
+    one: Profile = profile()
     if kind is KubeflowProfile:
         one = KubeflowProfile(name="prod", platform="kubeflow", host="https://kubeflow.example.com")
     [desired] = prepare(schedule())

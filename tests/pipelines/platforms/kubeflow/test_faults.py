@@ -16,7 +16,7 @@ from pipelines.platforms.base import (
     DeniedError,
     Mark,
     MissingError,
-    Platform,
+    PlatformClient,
     PlatformError,
     SignInError,
     State,
@@ -46,14 +46,14 @@ LOST = ("cut-headers", "cut-body", "lost")  # carried out, but nobody heard
 
 
 @pytest.fixture
-def platform(kubeflow_server: KubeflowServer) -> Platform:
-    return client.connect(new_profile(kubeflow_server))
+def platform(kubeflow_server: KubeflowServer) -> PlatformClient:
+    return client.Kubeflow(new_profile(kubeflow_server))
 
 
 class Place:
     """A server with a platform, and what stood there before."""
 
-    def __init__(self, server: KubeflowServer, platform: Platform) -> None:
+    def __init__(self, server: KubeflowServer, platform: PlatformClient) -> None:
         self.server = server
         self.platform = platform
         self.run_id = ""
@@ -184,7 +184,7 @@ all_cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 @pytest.fixture
-def place(kubeflow_server: KubeflowServer, platform: Platform) -> Place:
+def place(kubeflow_server: KubeflowServer, platform: PlatformClient) -> Place:
     return Place(kubeflow_server, platform)
 
 
@@ -341,11 +341,11 @@ def test_a_page_that_is_no_login_page_makes_one_think_of_the_address(kubeflow_se
     with pytest.raises(
         SignInError, match=r"\(a web page\): not signed in.* On a whole Kubeflow it ends with /pipeline\."
     ):
-        client.connect(profile).list_schedules()
+        client.Kubeflow(profile).list_schedules()
 
 
 def test_a_host_that_has_moved_is_told_with_its_new_address(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.fail("ListRecurringRuns", "moved")
     words = r"it answered 301: moved to https://kubeflow\.example\.com/pipeline/apis\. Correct host in \[cluster\]\."
@@ -358,7 +358,7 @@ def test_an_address_that_something_else_answers_is_told(kubeflow_server: Kubeflo
     with pytest.raises(
         PlatformError, match=r"404 .*not as Kubeflow Pipelines does\. Is host of \[cluster\] right"
     ) as caught:
-        client.connect(new_profile(kubeflow_server)).list_schedules()
+        client.Kubeflow(new_profile(kubeflow_server)).list_schedules()
     assert not isinstance(caught.value, MissingError)
 
 
@@ -371,7 +371,7 @@ def test_a_host_that_nobody_knows_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(
             PlatformError, match=r"kubeflow\.invalid could not list its schedules: .*Check (host|the network)"
         ):
-            client.connect(profile).list_schedules()
+            client.Kubeflow(profile).list_schedules()
     assert time.monotonic() - started < 30.0
 
 
@@ -428,7 +428,7 @@ def test_a_name_that_was_never_known_is_asked_for_once(place: Place, monkeypatch
 
 def test_a_page_has_its_api_nowhere_but_below_its_path() -> None:
     with KubeflowServer(namespaces=("team-a",), path="/pipeline") as server:
-        assert client.connect(new_profile(server)).list_schedules() == []
+        assert client.Kubeflow(new_profile(server)).list_schedules() == []
         profile = new_profile(server, host=server.origin)
         with pytest.raises(PlatformError, match=r"404 .*not as Kubeflow Pipelines does\. Is host of \[cluster\] right"):
-            client.connect(profile).list_schedules()
+            client.Kubeflow(profile).list_schedules()

@@ -11,19 +11,20 @@ from google.cloud import storage
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines.compilation import Job
 from pipelines.platforms.base import (
     ConflictError,
     DeniedError,
-    Job,
     Mark,
     MissingError,
-    Platform,
+    PlatformClient,
     PlatformError,
     RunState,
     State,
 )
 from pipelines.platforms.kubeflow import client, connection
-from pipelines.profiles import Schedule, TokenSignIn
+from pipelines.platforms.kubeflow.credentials import TokenSignIn
+from pipelines.profiles import Schedule
 from tests.fakes.kubeflow.argo import Step
 from tests.fakes.kubeflow.jobs import new_job, new_profile
 from tests.fakes.kubeflow.server import ANOTHER, KubeflowServer
@@ -36,8 +37,8 @@ REPORT = json.dumps(
 
 
 @pytest.fixture
-def platform(kubeflow_server: KubeflowServer) -> Platform:
-    return client.connect(new_profile(kubeflow_server))
+def platform(kubeflow_server: KubeflowServer) -> PlatformClient:
+    return client.Kubeflow(new_profile(kubeflow_server))
 
 
 def states(run: RunState) -> dict[str, str]:
@@ -45,7 +46,7 @@ def states(run: RunState) -> dict[str, str]:
 
 
 def test_a_run_is_started_with_every_parameter_in_its_own_type(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     [run] = kubeflow_server.runs.values()
@@ -64,7 +65,7 @@ def test_what_kubernetes_needs_goes_along_as_the_sdk_sends_it(kubeflow_server: K
     profile = new_profile(kubeflow_server, service_account="trainer", pipeline_root="gs://bucket/root")
     job = new_job(with_platform=True)
     assert len(job.documents) == 2
-    client.connect(profile).submit(job, name="mnist-training-1")
+    client.Kubeflow(profile).submit(job, name="mnist-training-1")
     [run] = kubeflow_server.runs.values()
     spec = json_format.ParseDict(job.documents[0], pipeline_spec_pb2.PipelineSpec())
     platform = json_format.ParseDict(job.documents[1], pipeline_spec_pb2.PlatformSpec())
@@ -78,7 +79,7 @@ def test_what_kubernetes_needs_goes_along_as_the_sdk_sends_it(kubeflow_server: K
 
 
 def test_an_experiment_that_is_there_is_taken(kubeflow_server: KubeflowServer) -> None:
-    platform = client.connect(new_profile(kubeflow_server, experiment="100% Ziffern + mehr"))
+    platform = client.Kubeflow(new_profile(kubeflow_server, experiment="100% Ziffern + mehr"))
     for name in ("first-1", "second-1"):
         platform.submit(new_job(), name=name)
     [experiment] = kubeflow_server.experiments.values()
@@ -88,7 +89,7 @@ def test_an_experiment_that_is_there_is_taken(kubeflow_server: KubeflowServer) -
 
 def test_an_experiment_that_differs_in_capitals_is_another(kubeflow_server: KubeflowServer) -> None:
     for name in ("Digits", "digits"):
-        client.connect(new_profile(kubeflow_server, experiment=name)).submit(new_job(), name=f"run-{name.lower()}")
+        client.Kubeflow(new_profile(kubeflow_server, experiment=name)).submit(new_job(), name=f"run-{name.lower()}")
     assert sorted(each["display_name"] for each in kubeflow_server.experiments.values()) == ["Digits", "digits"]
 
 
@@ -98,8 +99,8 @@ def test_an_experiment_is_found_on_a_later_page(
     monkeypatch.setattr(connection, "PAGE_SIZE", 2)
     names = ["DIGITS", "Digits", "dIGITS", "diGits", "digits"]  # the server's filter finds them all
     for name in names:
-        client.connect(new_profile(kubeflow_server, experiment=name)).submit(new_job(), name="run-1")
-    platform = client.connect(new_profile(kubeflow_server, experiment="digits"))
+        client.Kubeflow(new_profile(kubeflow_server, experiment=name)).submit(new_job(), name="run-1")
+    platform = client.Kubeflow(new_profile(kubeflow_server, experiment="digits"))
     run_id = platform.submit(new_job(), name="run-2")
     assert len(kubeflow_server.experiments) == len(names)
     experiment = kubeflow_server.experiments[kubeflow_server.runs[run_id]["experiment_id"]]
@@ -107,7 +108,7 @@ def test_an_experiment_is_found_on_a_later_page(
 
 
 def test_an_experiment_that_somebody_makes_meanwhile_is_taken(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     platform.submit(new_job(), name="first-1")
     # The list does not show it yet, and making it finds it there.
@@ -117,7 +118,9 @@ def test_an_experiment_that_somebody_makes_meanwhile_is_taken(
     assert kubeflow_server.calls[-4:] == ["ListExperiments", "CreateExperiment", "ListExperiments", "CreateRun"]
 
 
-def test_an_archived_experiment_is_refused_with_its_page(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_an_archived_experiment_is_refused_with_its_page(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     platform.submit(new_job(), name="first-1")
     next(iter(kubeflow_server.experiments.values()))["storage_state"] = "ARCHIVED"
     with pytest.raises(ConflictError, match=r"mnist-training is archived\. Restore it: http.*/#/archive/experiments"):
@@ -128,12 +131,12 @@ def test_an_archived_experiment_is_refused_with_its_page(kubeflow_server: Kubefl
 def test_a_kubeflow_pipelines_without_profiles_is_sent_no_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     with KubeflowServer() as server:
-        platform = client.connect(new_profile(server, namespace=None))
+        platform = client.Kubeflow(new_profile(server, namespace=None))
         platform.submit(new_job(), name="mnist-training-1")
         assert platform.list_schedules() == []
         assert [experiment["namespace"] for experiment in server.experiments.values()] == [""]
         with pytest.raises(PlatformError, match="In single-user mode, List cannot have a namespace"):
-            client.connect(new_profile(server)).submit(new_job(), name="mnist-training-2")
+            client.Kubeflow(new_profile(server)).submit(new_job(), name="mnist-training-2")
 
 
 def test_a_namespace_of_others_is_refused_with_whom_to_ask(
@@ -141,7 +144,7 @@ def test_a_namespace_of_others_is_refused_with_whom_to_ask(
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_TOKEN", "token")
     way = TokenSignIn(method="token", variable="KUBEFLOW_TOKEN")
-    platform = client.connect(new_profile(kubeflow_server, namespace="team-b", sign_in=way))
+    platform = client.Kubeflow(new_profile(kubeflow_server, namespace="team-b", sign_in=way))
     with pytest.raises(DeniedError) as caught:
         platform.submit(new_job(), name="mnist-training-1")
     assert "not authorized in the namespace team-b" in str(caught.value)
@@ -149,7 +152,7 @@ def test_a_namespace_of_others_is_refused_with_whom_to_ask(
 
 
 def test_who_signs_in_as_nobody_and_is_denied_is_told_to_sign_in(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.fail("ListExperiments", "403")
     with pytest.raises(DeniedError, match=r"\[cluster\] signs in as nobody: choose sign_in"):
@@ -163,13 +166,15 @@ def test_a_proxy_is_taken_where_the_machine_names_one(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", kubeflow_server.origin)
     # Nobody knows this host but the proxy, which answers for it.
-    platform = client.connect(new_profile(kubeflow_server, host="http://kubeflow.invalid"))
+    platform = client.Kubeflow(new_profile(kubeflow_server, host="http://kubeflow.invalid"))
     run_id = platform.submit(new_job(), name="mnist-training-1")
     assert list(kubeflow_server.runs) == [run_id]
     assert kubeflow_server.requests[0].address.startswith("http://kubeflow.invalid/apis/v2beta1/experiments")
 
 
-def test_a_wrong_parameter_is_refused_in_the_servers_words(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_wrong_parameter_is_refused_in_the_servers_words(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     job = Job(new_job().documents, {"epochs": "five"})
     with pytest.raises(PlatformError, match=r"could not start the run x-1: it answered 400 .*epochs has 'five'"):
         platform.submit(job, name="x-1")
@@ -178,14 +183,16 @@ def test_a_wrong_parameter_is_refused_in_the_servers_words(kubeflow_server: Kube
 
 
 def test_a_refusal_that_the_server_wraps_in_500_is_not_tried_again(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     with pytest.raises(PlatformError, match=r"it answered 500 .*Run name cannot be empty"):
         platform.submit(new_job(), name="")
     assert kubeflow_server.calls.count("CreateRun") == 1
 
 
-def test_a_run_is_seen_from_its_submission_to_its_success(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_run_is_seen_from_its_submission_to_its_success(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     assert platform.read_run(run_id) == RunState(State.WAITING)
     kubeflow_server.script(START, HALF, SUCCESS)
@@ -199,7 +206,7 @@ def test_a_run_is_seen_from_its_submission_to_its_success(kubeflow_server: Kubef
 
 
 def test_a_failed_step_tells_what_its_container_left_behind(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(fail_at("train", f"Error (exit code 1): {REPORT}"))
@@ -210,7 +217,9 @@ def test_a_failed_step_tells_what_its_container_left_behind(
     assert messages == {"train": f"Error (exit code 1): {REPORT}"}
 
 
-def test_a_failed_step_is_told_while_others_still_run(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_failed_step_is_told_while_others_still_run(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     steps = {"ingest": Step("SUCCEEDED"), "train": Step("FAILED", "OOMKilled (exit code 137)", attempts=3)}
     kubeflow_server.script({"state": "RUNNING", "steps": steps})
@@ -219,7 +228,9 @@ def test_a_failed_step_is_told_while_others_still_run(kubeflow_server: KubeflowS
     assert {task.name: task.message for task in run.tasks} == {"ingest": "", "train": "OOMKilled (exit code 137)"}
 
 
-def test_a_step_that_could_not_be_prepared_has_failed(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_step_that_could_not_be_prepared_has_failed(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     words = "Error (exit code 1): cannot resolve the inputs"
     kubeflow_server.script({"state": "FAILED", "steps": {"ingest": Step("DRIVER_FAILED", words)}})
@@ -228,7 +239,7 @@ def test_a_step_that_could_not_be_prepared_has_failed(kubeflow_server: KubeflowS
     assert run.tasks[0].message == words
 
 
-def test_what_came_from_the_cache_is_told_apart(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_what_came_from_the_cache_is_told_apart(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     steps = {**SUCCESS["steps"], "train": Step("CACHED"), "evaluate": Step("SUCCEEDED", attempts=2)}
     kubeflow_server.script({"state": "SUCCEEDED", "steps": steps})
@@ -237,7 +248,7 @@ def test_what_came_from_the_cache_is_told_apart(kubeflow_server: KubeflowServer,
 
 
 def test_a_server_without_the_older_api_tells_less_and_that_is_no_trouble(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.state.has_v1 = False
     run_id = platform.submit(new_job(), name="mnist-training-1")
@@ -247,7 +258,9 @@ def test_a_server_without_the_older_api_tells_less_and_that_is_no_trouble(
     assert {task.message for task in run.tasks} == {""}
 
 
-def test_a_run_is_cancelled_once_and_known_as_cancelled(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_run_is_cancelled_once_and_known_as_cancelled(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(HALF)
     platform.cancel(run_id)
@@ -259,7 +272,7 @@ def test_a_run_is_cancelled_once_and_known_as_cancelled(kubeflow_server: Kubeflo
     assert kubeflow_server.calls.count("TerminateRun") == 1
 
 
-def test_a_run_that_has_ended_is_left_as_it_is(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_run_that_has_ended_is_left_as_it_is(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(SUCCESS)
     platform.cancel(run_id)
@@ -267,7 +280,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(kubeflow_server: KubeflowServer, 
 
 
 def test_a_run_that_ends_while_it_is_cancelled_is_no_trouble(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(START, SUCCESS)
@@ -276,7 +289,7 @@ def test_a_run_that_ends_while_it_is_cancelled_is_no_trouble(
     assert kubeflow_server.runs[run_id]["state"] == "SUCCEEDED"
 
 
-def test_a_cancellation_that_is_refused_says_so(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_cancellation_that_is_refused_says_so(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(START)
     kubeflow_server.fail("TerminateRun", "403")
@@ -285,13 +298,13 @@ def test_a_cancellation_that_is_refused_says_so(kubeflow_server: KubeflowServer,
     assert kubeflow_server.runs[run_id]["state"] == "RUNNING"
 
 
-def test_a_run_that_is_not_there_is_missing(platform: Platform) -> None:
+def test_a_run_that_is_not_there_is_missing(platform: PlatformClient) -> None:
     with pytest.raises(MissingError, match=r"could not read the run nothing: it answered 404 .*Run nothing not found"):
         platform.read_run("nothing")
 
 
 def test_artifacts_of_the_clusters_own_storage_are_not_looked_for(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     assert platform.find_artifacts(run_id) == {}
@@ -301,7 +314,7 @@ def test_artifacts_are_found_where_the_run_put_them(
     kubeflow_server: KubeflowServer, storage_server: StorageServer
 ) -> None:
     bucket = storage.Client(project="test").create_bucket("artifacts")
-    platform = client.connect(new_profile(kubeflow_server, pipeline_root="gs://artifacts/some/root/"))
+    platform = client.Kubeflow(new_profile(kubeflow_server, pipeline_root="gs://artifacts/some/root/"))
     run_id = platform.submit(new_job(), name="mnist-training-1")
     folder = f"some/root/mnist-training/{run_id}"
     salt = "8c5b7f4e-3f0a-4a77-9d5e-0d4d2f3c9a11"
@@ -317,7 +330,7 @@ def test_artifacts_are_found_where_the_run_put_them(
     for name in names:
         bucket.blob(name).upload_from_string(name)
     # Where the profile points to now does not matter.
-    later = client.connect(new_profile(kubeflow_server, pipeline_root="gs://elsewhere"))
+    later = client.Kubeflow(new_profile(kubeflow_server, pipeline_root="gs://elsewhere"))
     try:
         assert later.find_artifacts(run_id) == {
             ("train", "model"): f"gs://artifacts/{folder}/train/{salt}/model",
@@ -328,7 +341,7 @@ def test_artifacts_are_found_where_the_run_put_them(
         bucket.delete(force=True)
 
 
-def test_the_sdk_reads_what_was_made(kubeflow_server: KubeflowServer, platform: Platform, tmp_path: Path) -> None:
+def test_the_sdk_reads_what_was_made(kubeflow_server: KubeflowServer, platform: PlatformClient, tmp_path: Path) -> None:
     run_id = platform.submit(new_job(with_platform=True), name="mnist-training-1")
     schedule = Schedule(name="nightly", cron="0 6 * * 1")
     id = platform.create_schedule(schedule, new_job(with_platform=True), Mark("cluster", "nightly", "ab")).id

@@ -7,7 +7,7 @@ import kfp_server_api
 import pytest
 
 from components.mnist.errors import SettingError
-from pipelines.platforms.base import Mark, MissingError, Platform, PlatformError
+from pipelines.platforms.base import Mark, MissingError, PlatformClient, PlatformError
 from pipelines.platforms.kubeflow import client, connection
 from pipelines.profiles import Schedule
 from tests.fakes.kubeflow.jobs import new_job, new_profile
@@ -19,8 +19,8 @@ FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def platform(kubeflow_server: KubeflowServer) -> Platform:
-    return client.connect(new_profile(kubeflow_server))
+def platform(kubeflow_server: KubeflowServer) -> PlatformClient:
+    return client.Kubeflow(new_profile(kubeflow_server))
 
 
 def schedule(**more: Any) -> Schedule:
@@ -34,7 +34,7 @@ def only(server: KubeflowServer) -> dict[str, Any]:
 
 def test_a_schedule_is_made_as_the_file_has_it(kubeflow_server: KubeflowServer) -> None:
     profile = new_profile(kubeflow_server, pipeline_root="gs://bucket/root", service_account="trainer")
-    existing = client.connect(profile).create_schedule(schedule(max_concurrency=3), new_job(with_platform=True), MARK)
+    existing = client.Kubeflow(profile).create_schedule(schedule(max_concurrency=3), new_job(with_platform=True), MARK)
     made = only(kubeflow_server)
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 6 * * 1-5"}}
     assert (made["display_name"], made["max_concurrency"]) == ("cluster-nightly", "3")
@@ -51,7 +51,7 @@ def test_a_schedule_is_made_as_the_file_has_it(kubeflow_server: KubeflowServer) 
 
 
 def test_what_people_read_of_a_schedule_fits_into_every_version(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     longest = Mark("p" * 30, "s" * 30, "f" * 64)
     assert platform.create_schedule(schedule(), new_job(), longest).mark == longest
@@ -60,7 +60,7 @@ def test_what_people_read_of_a_schedule_fits_into_every_version(
     assert len(description) <= 255
 
 
-def test_a_schedule_can_be_paused_from_the_start(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_schedule_can_be_paused_from_the_start(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     assert platform.create_schedule(schedule(paused=True), new_job(), MARK).paused
     assert only(kubeflow_server)["status"] == "DISABLED"
     assert kubeflow_server.state.tick(datetime.now(UTC) + timedelta(days=7)) == []
@@ -68,7 +68,7 @@ def test_a_schedule_can_be_paused_from_the_start(kubeflow_server: KubeflowServer
 
 def test_start_and_end_are_in_the_schedules_zone_where_they_name_none(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.state.time_zone = "Europe/Berlin"
-    platform = client.connect(new_profile(kubeflow_server, controller_time_zone="Europe/Berlin"))
+    platform = client.Kubeflow(new_profile(kubeflow_server, controller_time_zone="Europe/Berlin"))
     both = {"start": datetime(2098, 7, 1, 6, 0), "end": datetime(2099, 1, 1, 6, 0, tzinfo=UTC)}
     platform.create_schedule(schedule(time_zone="Europe/Berlin", **both), new_job(), MARK)
     timing = only(kubeflow_server)["trigger"]["cron_schedule"]
@@ -76,7 +76,9 @@ def test_start_and_end_are_in_the_schedules_zone_where_they_name_none(kubeflow_s
     assert timing["end_time"] == "2099-01-01T06:00:00+00:00"
 
 
-def test_a_start_that_has_passed_makes_up_for_nothing(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_start_that_has_passed_makes_up_for_nothing(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     hourly = schedule(cron="0 * * * *", start=datetime(2020, 1, 1, tzinfo=UTC))
     platform.create_schedule(hourly, new_job(), MARK)
     made = datetime.fromisoformat(only(kubeflow_server)["created_at"])
@@ -86,7 +88,7 @@ def test_a_start_that_has_passed_makes_up_for_nothing(kubeflow_server: KubeflowS
     assert len(kubeflow_server.state.tick(made + timedelta(seconds=1))) == 1
 
 
-def test_a_schedule_whose_end_has_passed_has_ended(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_schedule_whose_end_has_passed_has_ended(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     platform.create_schedule(schedule(end=FAR), new_job(), MARK)
     assert not platform.list_schedules()[0].ended
     only(kubeflow_server)["trigger"]["cron_schedule"]["end_time"] = "2020-01-01T00:00:00Z"
@@ -95,19 +97,19 @@ def test_a_schedule_whose_end_has_passed_has_ended(kubeflow_server: KubeflowServ
 
 @pytest.mark.parametrize(("cron", "sent"), [("0 0 * * 7", "0 0 0 * * 0"), ("0 6 * JAN MON", "0 0 6 * 1 1")])
 def test_cron_is_sent_in_the_servers_dialect(
-    cron: str, sent: str, kubeflow_server: KubeflowServer, platform: Platform
+    cron: str, sent: str, kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     platform.create_schedule(schedule(cron=cron), new_job(), MARK)
     assert only(kubeflow_server)["trigger"]["cron_schedule"]["cron"] == sent
 
 
 def test_every_schedule_of_the_namespace_is_listed_whoever_made_it(
-    kubeflow_server: KubeflowServer, platform: Platform, monkeypatch: pytest.MonkeyPatch
+    kubeflow_server: KubeflowServer, platform: PlatformClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "PAGE_SIZE", 2)
     for number in range(5):
         platform.create_schedule(schedule(), new_job(), Mark("cluster", f"s{number}", "ab"))
-    other = client.connect(new_profile(kubeflow_server, experiment="another"))
+    other = client.Kubeflow(new_profile(kubeflow_server, experiment="another"))
     other.create_schedule(schedule(), new_job(), Mark("cluster", "elsewhere", "ab"))
     first = next(iter(kubeflow_server.recurring_runs.values()))
     first.update(description="by hand", trigger={"periodic_schedule": {"interval_second": "60"}}, display_name="theirs")
@@ -117,13 +119,15 @@ def test_every_schedule_of_the_namespace_is_listed_whoever_made_it(
     assert kubeflow_server.calls.count("ListRecurringRuns") == 3
 
 
-def test_another_cron_dialect_is_shown_in_its_own_words(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_another_cron_dialect_is_shown_in_its_own_words(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     platform.create_schedule(schedule(), new_job(), MARK)
     only(kubeflow_server)["trigger"]["cron_schedule"]["cron"] = "15 0 6 * * 1"
     assert platform.list_schedules()[0].cron == "15 0 6 * * 1"
 
 
-def test_schedules_are_paused_and_resumed(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_schedules_are_paused_and_resumed(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     id = platform.create_schedule(schedule(), new_job(), MARK).id
     platform.pause_schedule(id)
     platform.pause_schedule(id)
@@ -135,7 +139,9 @@ def test_schedules_are_paused_and_resumed(kubeflow_server: KubeflowServer, platf
     assert not platform.list_schedules()[0].paused
 
 
-def test_a_schedule_that_was_resumed_makes_up_for_nothing(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_schedule_that_was_resumed_makes_up_for_nothing(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     id = platform.create_schedule(schedule(cron="0 * * * *", max_concurrency=2), new_job(), MARK).id
     only(kubeflow_server)["created_at"] = "2026-01-01T00:30:00Z"
     platform.pause_schedule(id)
@@ -160,7 +166,7 @@ def test_a_schedule_that_was_resumed_makes_up_for_nothing(kubeflow_server: Kubef
 
 
 def test_the_controller_itself_makes_up_for_the_last_missed_time(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     # What the test above guards against: this is how the real controller counts, no_catchup or not.
     platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK)
@@ -170,7 +176,7 @@ def test_the_controller_itself_makes_up_for_the_last_missed_time(
 
 @pytest.mark.parametrize("kind", ["lost", "cut-body", "503"])
 def test_resuming_with_a_lost_reply_leaves_one_schedule(
-    kind: str, kubeflow_server: KubeflowServer, platform: Platform
+    kind: str, kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     id = platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK).id
     only(kubeflow_server)["created_at"] = "2026-01-01T00:30:00Z"
@@ -182,7 +188,7 @@ def test_resuming_with_a_lost_reply_leaves_one_schedule(
 
 
 def test_resuming_that_is_refused_half_way_leaves_the_old_one(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     id = platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK).id
     only(kubeflow_server)["created_at"] = "2026-01-01T00:30:00Z"
@@ -194,7 +200,7 @@ def test_resuming_that_is_refused_half_way_leaves_the_old_one(
     assert only(kubeflow_server)["status"] == "DISABLED"
 
 
-def test_deleting_what_is_gone_is_no_trouble(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_deleting_what_is_gone_is_no_trouble(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     id = platform.create_schedule(schedule(), new_job(), MARK).id
     platform.delete_schedule(id)
     platform.delete_schedule(id)
@@ -202,7 +208,7 @@ def test_deleting_what_is_gone_is_no_trouble(kubeflow_server: KubeflowServer, pl
 
 
 @pytest.mark.parametrize("method", ["pause_schedule", "resume_schedule"])
-def test_a_schedule_that_is_not_there_is_missing(method: str, platform: Platform) -> None:
+def test_a_schedule_that_is_not_there_is_missing(method: str, platform: PlatformClient) -> None:
     with pytest.raises(MissingError, match="Recurring run nothing not found"):
         getattr(platform, method)("nothing")
 
@@ -210,9 +216,9 @@ def test_a_schedule_that_is_not_there_is_missing(method: str, platform: Platform
 def test_a_schedule_is_run_now_as_it_stands(kubeflow_server: KubeflowServer) -> None:
     profile = new_profile(kubeflow_server, pipeline_root="gs://bucket/root", service_account="trainer")
     job = new_job(with_platform=True)
-    id = client.connect(profile).create_schedule(schedule(), job, MARK).id
+    id = client.Kubeflow(profile).create_schedule(schedule(), job, MARK).id
     # The profile has changed since: the schedule counts.
-    changed = client.connect(new_profile(kubeflow_server, experiment="another"))
+    changed = client.Kubeflow(new_profile(kubeflow_server, experiment="another"))
     run_id = changed.run_schedule(id, name="nightly-now-1")
     run, made = kubeflow_server.runs[run_id], only(kubeflow_server)
     assert run["display_name"] == "nightly-now-1"
@@ -220,7 +226,9 @@ def test_a_schedule_is_run_now_as_it_stands(kubeflow_server: KubeflowServer) -> 
         assert run[key] == made[key]
 
 
-def test_the_controller_starts_no_more_runs_than_allowed(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_the_controller_starts_no_more_runs_than_allowed(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
     platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK)
     first = datetime.fromisoformat(only(kubeflow_server)["created_at"]) + timedelta(hours=1)
     [run_id] = kubeflow_server.state.tick(first)
@@ -230,7 +238,7 @@ def test_the_controller_starts_no_more_runs_than_allowed(kubeflow_server: Kubefl
     assert len(kubeflow_server.state.tick(first + timedelta(hours=1))) == 1
 
 
-def test_a_time_zone_that_the_controller_has_not_is_refused_with_both_ways_out(platform: Platform) -> None:
+def test_a_time_zone_that_the_controller_has_not_is_refused_with_both_ways_out(platform: PlatformClient) -> None:
     with pytest.raises(SettingError) as caught:
         platform.check_schedule(schedule(time_zone="Europe/Berlin"))
     message = str(caught.value)
@@ -243,7 +251,7 @@ def test_a_time_zone_that_the_controller_has_not_is_refused_with_both_ways_out(p
     assert 'controller_time_zone = "Europe/Berlin"' in message
 
 
-def test_a_schedule_that_is_refused_makes_nothing(kubeflow_server: KubeflowServer, platform: Platform) -> None:
+def test_a_schedule_that_is_refused_makes_nothing(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     with pytest.raises(SettingError):
         platform.create_schedule(schedule(time_zone="Asia/Tokyo"), new_job(), MARK)
     with pytest.raises(SettingError, match="expected five fields"):
@@ -255,13 +263,13 @@ def test_a_schedule_that_is_refused_makes_nothing(kubeflow_server: KubeflowServe
     ("zone", "controller"), [("Etc/UTC", "UTC"), ("UTC", "Etc/UCT"), ("Europe/Berlin", "Europe/Berlin")]
 )
 def test_zones_that_mean_the_same_are_taken(zone: str, controller: str, kubeflow_server: KubeflowServer) -> None:
-    platform = client.connect(new_profile(kubeflow_server, controller_time_zone=controller))
+    platform = client.Kubeflow(new_profile(kubeflow_server, controller_time_zone=controller))
     platform.check_schedule(schedule(time_zone=zone))
     assert platform.create_schedule(schedule(time_zone=zone), new_job(), MARK).time_zone == controller
 
 
 def test_a_recurring_run_that_the_server_cannot_tell_of_is_listed_all_the_same(
-    kubeflow_server: KubeflowServer, platform: Platform
+    kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     platform.create_schedule(schedule(), new_job(), MARK)
     kubeflow_server.fail(

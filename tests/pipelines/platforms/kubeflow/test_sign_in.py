@@ -13,8 +13,8 @@ from google.auth import iam
 from components.mnist.errors import SettingError
 from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
+from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
 from pipelines.platforms.kubeflow.secrets import hide
-from pipelines.profiles import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.google.accounts import SignIn as GoogleAccounts
 from tests.fakes.kubeflow.doors import DexDoor, Door, IapDoor, TokenDoor
@@ -177,7 +177,7 @@ def test_a_token_that_expired_says_how_to_get_on_and_is_shown_once(
 def test_a_host_that_wants_a_sign_in_is_told_where_the_profile_has_none(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.door = TokenDoor("any")
     with pytest.raises(SignInError, match=r'The profile has sign_in = { method = "none" }: choose how to sign in'):
-        client.connect(new_profile(kubeflow_server)).list_schedules()
+        client.Kubeflow(new_profile(kubeflow_server)).list_schedules()
 
 
 @pytest.mark.parametrize("asks_approval", [False, True], ids=["no-approval", "approval"])
@@ -360,7 +360,7 @@ def test_a_host_that_speaks_without_encryption_is_told(servers: list[KubeflowSer
     with pytest.raises(
         PlatformError, match=r"no encrypted connection .*Does host begin with https:// rightly\?"
     ) as caught:
-        client.connect(profile).list_schedules()
+        client.Kubeflow(profile).list_schedules()
     assert type(caught.value) is PlatformError
 
 

@@ -3,7 +3,7 @@
 import pytest
 from google.cloud.aiplatform_v1.types import Context
 
-from pipelines.platforms.base import Job
+from pipelines.compilation import Job
 from tests.fakes.vertex.runs import Scene
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import connect, job

@@ -13,7 +13,8 @@ from google.cloud.aiplatform_v1.types import (
     ListSchedulesRequest,
 )
 
-from pipelines.platforms.base import Job, Mark, PlatformError, SignInError
+from pipelines.compilation import Job
+from pipelines.platforms.base import Mark, PlatformError, SignInError
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.requests import build_request, build_schedule
 from pipelines.profiles import Schedule

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.compilation import Job
 from pipelines.platforms import retrying
 from pipelines.platforms.base import (
     ConflictError,
     DeniedError,
-    Job,
     Mark,
     MissingError,
-    Platform,
+    PlatformClient,
     PlatformError,
     SignInError,
     TransientError,
@@ -39,7 +39,7 @@ class Place:
     """
 
     server: VertexServer
-    platform: Platform
+    platform: PlatformClient
     job: Job
     name: str = ""
 

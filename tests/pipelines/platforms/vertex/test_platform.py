@@ -11,11 +11,12 @@ from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, PipelineS
 
 from components.mnist.errors import SettingError
 from pipelines import parameters, training
-from pipelines.platforms.base import ConflictError, Job, MissingError, Platform, PlatformError, State
+from pipelines.compilation import Job
+from pipelines.platforms.base import ConflictError, MissingError, PlatformClient, PlatformError, State
 from pipelines.platforms.vertex import client
+from pipelines.platforms.vertex.profile import VertexProfile
 from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request
 from pipelines.platforms.vertex.runs import STATES, TASK_STATES
-from pipelines.profiles import VertexProfile
 from tests.fakes.vertex.runs import STEP_SECONDS, STEPS, Scene, fail_at, succeed
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.test_placement import compile_for, kubeflow
@@ -33,7 +34,7 @@ FULL: dict[str, Any] = {
 
 
 def make_job(profile: VertexProfile | None = None, **values: Any) -> Job:
-    defaults = parameters.read_defaults(training.build(training.Place()))
+    defaults = parameters.read_defaults(training.build(training.Placement()))
     return Job(compile_for(profile or make_profile()), {**defaults, "source": "sample", **values})
 
 
@@ -42,11 +43,11 @@ def job() -> Job:
     return make_job()
 
 
-def connect(server: VertexServer, **keys: Any) -> Platform:
-    return client.connect(make_profile(endpoint=server.endpoint, **keys))
+def connect(server: VertexServer, **keys: Any) -> PlatformClient:
+    return client.Vertex(make_profile(endpoint=server.endpoint, **keys))
 
 
-def follow(platform: Platform, run_id: str) -> list[Any]:
+def follow(platform: PlatformClient, run_id: str) -> list[Any]:
     """Every state that the run shows until it ends."""
     states = [platform.read_run(run_id)]
     while not states[-1].state.is_final:

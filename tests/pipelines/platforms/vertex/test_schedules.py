@@ -11,7 +11,8 @@ from google.cloud.aiplatform_v1.types import Schedule as VertexSchedule
 
 from components.mnist.errors import SettingError
 from pipelines import training
-from pipelines.platforms.base import ConflictError, DeniedError, Job, Mark, MissingError, PlatformError
+from pipelines.compilation import Job
+from pipelines.platforms.base import ConflictError, DeniedError, Mark, MissingError, PlatformError
 from pipelines.platforms.vertex import schedules
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.requests import REQUEST_LABEL

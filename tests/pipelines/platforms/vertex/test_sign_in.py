@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.compilation import Job
 from pipelines.platforms import retrying
-from pipelines.platforms.base import DeniedError, Job, PlatformError, SignInError, TransientError
+from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.vertex import client
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import connect, job
@@ -125,7 +126,7 @@ def test_a_project_that_is_not_there_is_told(vertex_server: VertexServer) -> Non
     with pytest.raises(
         DeniedError, match=r"Is other-project the id of the project, not its name, and may you see it\?"
     ):
-        client.connect(profile).list_schedules()
+        client.Vertex(profile).list_schedules()
 
 
 def test_a_region_that_is_not_there_is_told_at_once(
@@ -136,7 +137,7 @@ def test_a_region_that_is_not_there_is_told_at_once(
     with pytest.raises(
         PlatformError, match=r"no connection .*Check the network, and the region of \[cloud\]"
     ) as refused:
-        client.connect(make_profile(endpoint="nowhere.invalid")).list_schedules()
+        client.Vertex(make_profile(endpoint="nowhere.invalid")).list_schedules()
     assert not isinstance(refused.value, TransientError)  # which would have been tried again
 
 

@@ -1,0 +1,37 @@
+"""`mnist compile`: the pipeline as one YAML file."""
+
+from pathlib import Path
+
+from kfp import compiler
+from rich.markup import escape
+
+from components.mnist.errors import OutputError, SettingError
+from components.mnist.files import replacing
+from pipelines import compilation, configuration, training
+from pipelines.commands.console import console
+from pipelines.runners.table import RUNNERS, load_runner
+
+
+def compile_to_file(on: str, output: Path | None, profiles: Path) -> None:
+    """Compile the pipeline for a runner or a profile and print the file's path.
+
+    Args:
+        output: None for a name made of the pipeline's and of `on`, in the current folder.
+
+    Raises:
+        SettingError: The name does not end with .yaml, or there is no such profile.
+        OutputError: The file cannot be written.
+    """
+    file = output or Path(f"{training.NAME}-{on}.yaml")
+    if file.suffix not in (".yaml", ".yml"):
+        raise SettingError(f"--output {file}: expected a name that ends with .yaml.")
+    if on in RUNNERS:
+        pipeline = training.build(load_runner(on).placement())
+    else:
+        pipeline = compilation.build_pipeline(configuration.read_profile(on, profiles))
+    try:
+        with replacing(file) as new:
+            compiler.Compiler().compile(pipeline, str(new))
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written ({error.strerror}). Name another: --output FILE.") from error
+    console.print(escape(str(file)), soft_wrap=True)

@@ -1,0 +1,54 @@
+"""`mnist run`: the whole pipeline, by a runner or on a platform."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.markup import escape
+
+from components.mnist.data.sources import fetch_mnist
+from components.mnist.errors import UnreachableError
+from components.mnist.settings import Value
+from pipelines import configuration, parameters, training
+from pipelines.commands.console import console, show_metrics, show_path
+from pipelines.commands.execution import execute
+from pipelines.commands.remote import submit_run
+from pipelines.display import show_download
+from pipelines.run_folder import RunFolder
+from pipelines.runners.table import RUNNERS, load_runner
+
+
+def run_pipeline(given: Mapping[str, Value], *, on: str, runs: Path, verbose: bool, wait: bool, profiles: Path) -> None:
+    """Run the pipeline and show the results; ends the command by how the run ended.
+
+    Args:
+        given: Parameters that differ from the defaults.
+        on: A runner, or a profile of the file `profiles`.
+        wait: Whether a run on a platform is followed to its end.
+    """
+    if on not in RUNNERS:
+        submit_run(configuration.read_profile(on, profiles), given, runs=runs, wait=wait)
+        return
+    pipeline = training.build(load_runner(on).placement())
+    values = parameters.read_defaults(pipeline) | dict(given)
+    if "source" not in given:
+        values["source"] = _find_available_source()
+    run = RunFolder(runs, title="")
+    run.link_as_latest()
+    execute(pipeline, values, on=on, run=run, verbose=verbose)
+    show_metrics(run)
+    if report := run.collect_report():
+        console.print()
+        show_path("report", report)
+
+
+def _find_available_source() -> str:
+    """MNIST where it can be fetched, else the sample. Only a run on this machine falls back."""
+    try:
+        with show_download(console, "MNIST") as show:
+            fetch_mnist(show)
+    except UnreachableError as error:
+        console.print(
+            f"[yellow]MNIST cannot be fetched ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True
+        )
+        return "sample"
+    return "mnist"

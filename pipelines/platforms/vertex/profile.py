@@ -1,0 +1,117 @@
+"""A profile with `platform = "vertex"`: its keys in `mnist.toml`, and what it asks Vertex AI for."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
+
+from kfp import dsl
+from kfp.dsl import base_component, pipeline_task
+from pydantic import Field, model_validator
+
+from components import TRAINER_IMAGE
+from pipelines.profiles import Bucket, Profile, Text, form
+from pipelines.steps import Step
+from pipelines.training import Placement
+
+LONGEST_RETRY_WAIT = "3600s"  # the longest that Vertex AI takes
+DEFAULT_MACHINE = "n1-standard-8"  # on Spot capacity without an accelerator; with one, a profile names its machine
+
+LABELS = "labels of at most 63 of a-z, 0-9, _ and -, keys with a letter first"
+LabelKey = Annotated[str, form(r"[a-z][a-z0-9_-]{0,62}", LABELS)]
+LabelValue = Annotated[str, form(r"[a-z0-9_-]{0,63}", LABELS)]
+
+
+class VertexProfile(Profile):
+    """Vertex AI Pipelines in a project and region.
+
+    Attributes:
+        project: Its id: "my-project".
+        region: "europe-west4".
+        network: For the machines, where they must reach a network of the project's own.
+        encryption_key: Of Cloud KMS, in the same region.
+        labels: On every run.
+        machine_type: Of the training step: "g2-standard-8"; None lets Vertex AI choose by
+            `resources`, or takes n1-standard-8 on Spot capacity.
+        spot: Train on Spot capacity: cheaper, and taken away when others need it.
+        endpoint: Of the API, where it is not the region's public one: "host" or "host:port".
+    """
+
+    identity_keys: ClassVar = Profile.identity_keys | {"project", "region", "endpoint"}
+
+    platform: Literal["vertex"]
+    project: Annotated[str, form(r"[a-z][a-z0-9:.-]*[a-z0-9]", "a project's id such as my-project-123")]
+    region: Annotated[str, form(r"[a-z]+-[a-z]+[0-9]+", "a region such as europe-west4")]
+    pipeline_root: Bucket
+    network: Text | None = None
+    encryption_key: Text | None = None
+    labels: Mapping[LabelKey, LabelValue] = Field(default_factory=dict)
+    machine_type: Text | None = None
+    spot: bool = False
+    endpoint: Annotated[str, form(r"[a-zA-Z0-9.-]+(:[0-9]+)?", "host or host:port")] | None = None
+
+    @property
+    def trains_in_custom_job(self) -> bool:
+        """Whether training runs as a CustomJob: the only way to name a machine type, or to use Spot capacity."""
+        return self.spot or self.machine_type is not None
+
+    @model_validator(mode="after")
+    def _has_a_known_accelerator(self) -> Self:
+        if self.accelerator and not self.accelerator.startswith("NVIDIA_"):
+            raise ValueError(
+                f"has the accelerator {self.accelerator}; expected Vertex AI's name of an NVIDIA GPU, such as "
+                "NVIDIA_L4: the trainer's image has CUDA."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _names_one_machine(self) -> Self:
+        if self.spot and self.accelerator and not self.machine_type:
+            raise ValueError(
+                f"has spot and the accelerator {self.accelerator} without machine_type; expected a machine that takes "
+                'it, such as machine_type = "g2-standard-8" for NVIDIA_L4.'
+            )
+        if self.trains_in_custom_job and "train" in self.resources:
+            raise ValueError(
+                "has resources.train beside machine_type or spot, with which training gets a whole machine. Keep one "
+                "of them."
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """Vertex AI and the project and region."""
+        return f"Vertex AI, {self.project} in {self.region}"
+
+    def placement(self, images: Mapping[str, str]) -> Placement:
+        """Ask Vertex AI for resources; training gets a CustomJob where the profile names a machine or wants Spot."""
+
+        def equip(step: Step, task: pipeline_task.PipelineTask) -> None:
+            if not (step.trains and self.trains_in_custom_job):
+                resources = self.resources_of(step)
+                task.set_cpu_limit(resources.cpu).set_memory_limit(resources.memory)
+            if step.trains:
+                self.equip_training(task, retry_within=LONGEST_RETRY_WAIT, has_own_machine=self.trains_in_custom_job)
+
+        def trainer(component: base_component.BaseComponent) -> base_component.BaseComponent:
+            return self._as_custom_job(component, images[TRAINER_IMAGE]) if self.trains_in_custom_job else component
+
+        return Placement(images=images, equip=equip, trainer=trainer)
+
+    def _as_custom_job(self, component: base_component.BaseComponent, image: str) -> base_component.BaseComponent:
+        # Imported late: only these profiles need it.
+        from google_cloud_pipeline_components.v1.custom_job import utils
+
+        with_image = dsl.component(base_image=image, install_kfp_package=False)(component.python_func)
+        return utils.create_custom_training_job_from_component(
+            with_image,
+            display_name=f"mnist-{component.name}",
+            machine_type=self.machine_type or DEFAULT_MACHINE,
+            accelerator_type=self.accelerator or "",
+            accelerator_count=self.accelerator_count,
+            strategy="SPOT" if self.spot else "STANDARD",
+            restart_job_on_worker_restart=self.spot,
+            # A CustomJob inherits nothing from the pipeline that starts it.
+            service_account=self.service_account or "",
+            network=self.network or "",
+            encryption_spec_key_name=self.encryption_key or "",
+            labels=dict(self.labels),
+        )
