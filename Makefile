@@ -46,7 +46,7 @@ compile: $(READY)  ## compile the pipeline to one YAML file
 images:  ## build the images of the steps (ENGINE=podman; GPU=1: also the trainer with CUDA)
 	@containers/build.sh
 
-push:  ## push the images of this commit and write images.lock: make push REGISTRY=host/path
+push:  ## push the images of this code and write images.lock: make push REGISTRY=host/path
 	@test -n "$(REGISTRY)" || { echo "Where to? make push REGISTRY=host/path"; exit 2; }
 	@$(PYTHON) -m pipelines.container_images require-commit
 	@containers/build.sh

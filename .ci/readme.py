@@ -1,6 +1,6 @@
-"""Print the commands of READMEs, one a line, in their order: what stands behind `$ ` in blocks marked `console`.
+"""Print the commands of documents, one a line: what follows `$ ` in blocks marked `console`, in its order.
 
-A line that ends with a backslash goes on in the next one.
+A line that ends with a backslash continues in the next one. A command that an earlier document has already is left out.
 """
 
 import re
@@ -18,8 +18,10 @@ def read_commands(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    printed: dict[str, None] = {}
     for name in sys.argv[1:]:
         found = read_commands(Path(name).read_text(encoding="utf-8"))
         if not found:
-            sys.exit(f"{name}: no command in it; expected blocks marked `console` with lines that begin with `$ `.")
-        print("\n".join(found))
+            sys.exit(f"{name}: no command found; expected blocks marked `console` with lines that begin with `$ `.")
+        printed |= dict.fromkeys(found)
+    print("\n".join(printed))

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Have a Docker Engine and the base image, on a bare Debian machine too, and stop what was started.
+# Start a Docker Engine and provide the base image, also on a bare Debian machine; stop that engine again.
 #
-#   containers/engine.sh start   does nothing where an engine already answers; otherwise needs root
+#   containers/engine.sh start   starts no engine where one already answers; otherwise needs root
 #   containers/engine.sh stop    stops an engine that `start` started, and no other
 #
-# Where the base image can't be pulled, Debian's packages make one (stand-in-base.sh).
+# Where the base image can't be pulled, stand-in-base.sh makes one from Debian's packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,18 +15,19 @@ base=$(sed -n 's/^ARG BASE_IMAGE=//p' containers/Dockerfile)
 
 answers() { docker info >/dev/null 2>&1; }
 
-need() { # need COMMAND PACKAGE: install Debian's package when the command is not there
+need() { # need COMMAND PACKAGE: install Debian's package when the command is missing
 	command -v "$1" >/dev/null && return
 	[ "$(id -u)" = 0 ] || { echo "$1 is missing: sudo apt-get install -y $2" >&2; exit 1; }
 	[ -n "${lists_ready:-}" ] || apt-get update -qq
 	lists_ready=1
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+	# Another program may be installing packages: wait for it.
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 --no-install-recommends "$2" >/dev/null
 }
 
 start_engine() {
 	[ "$(id -u)" = 0 ] || { echo "No Docker Engine answers, and only root can start one: sudo $0 start" >&2; exit 1; }
 	mkdir -p "$state"
-	# What an engine that was killed leaves behind keeps the next one from starting.
+	# The file of an engine that was killed keeps the next one from starting.
 	rm -f "$pid_file"
 	setsid dockerd --pidfile "$pid_file" >"$log" 2>&1 </dev/null &
 	for _ in $(seq 60); do
@@ -49,7 +50,7 @@ start() {
 		echo "Docker Engine $(docker version --format '{{.Server.Version}}') started; its log: $log"
 	fi
 	if docker image inspect "$base" >/dev/null 2>&1; then
-		echo "$base: there"
+		echo "$base: exists"
 	elif timeout 300 docker pull --quiet "$base" 2>/dev/null; then
 		echo "$base: pulled"
 	else

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Push the images of this commit to a registry and write images.lock, which remote places take them from. Log in to the
-# registry first. `make push REGISTRY=host/path` builds what is missing and calls this.
+# Push the images of this code to a registry and write images.lock, which names them for platforms. Log in to the registry
+# first. `make push REGISTRY=host/path` builds what is missing and calls this.
 #
 #   ENGINE        docker (default) or podman
-#   PUSH_OPTIONS  further words for `podman push`, such as --tls-verify=false
+#   PUSH_OPTIONS  further options for `podman push`, such as --tls-verify=false
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,13 +19,13 @@ tag=$("$python" -m pipelines.container_images tag)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-push() { # push REFERENCE: prints the digest that the registry knows it by
-	# Podman's own records name the digest before compression, Docker's the one in each registry it pushed to.
+push() { # push REFERENCE: print the digest that the registry gives it
+	# Podman's own records have the digest before compression, Docker's the one of each registry it pushed to.
 	if [ "$engine" = podman ]; then
-		podman push --quiet "${options[@]}" --digestfile "$scratch/digest" "$1" >&2
+		podman push --quiet ${options[@]+"${options[@]}"} --digestfile "$scratch/digest" "$1" >&2
 		cat "$scratch/digest"
 	else
-		"$engine" push "${options[@]}" "$1" | tee "$scratch/push" >&2
+		"$engine" push ${options[@]+"${options[@]}"} "$1" | tee "$scratch/push" >&2
 		sed -nE 's/^.*: digest: (sha256:[0-9a-f]{64}) size: .*$/\1/p' "$scratch/push"
 	fi
 }

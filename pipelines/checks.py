@@ -1,4 +1,4 @@
-"""A check, what it finds, and how checks are made one after the other.
+"""A check, its finding, and how checks are made one after the other.
 
 Knows nothing of what is checked. A check changes nothing, shows no secret, and ends within its time.
 """
@@ -15,8 +15,8 @@ from components.mnist.errors import MnistError
 LONGEST_SECONDS = 15.0
 
 
-class UntoldError(MnistError):
-    """Raised by a check when nobody tells it; the words follow "because", and say how a person can look."""
+class NotCheckedError(MnistError):
+    """Raised by a check that cannot find out; the words follow "because", and say how a person can look."""
 
 
 class Verdict(StrEnum):
@@ -33,7 +33,7 @@ class Finding:
     """What a check found.
 
     Attributes:
-        text: One line for a person: what was found and, unless all is well, the command or page that mends it.
+        text: One line for a person: what was found and, unless all is well, the command or page that helps.
     """
 
     verdict: Verdict
@@ -46,7 +46,7 @@ def ok(found: str) -> Finding:
 
 
 def warn(found: str, remedy: str) -> Finding:
-    """A run goes well, but not as somebody may expect."""
+    """A run works, but not as a person may expect."""
     return Finding(Verdict.WARNING, f"{found} {remedy}")
 
 
@@ -56,7 +56,7 @@ def fail(found: str, remedy: str) -> Finding:
 
 
 def skip(reason: str) -> Finding:
-    """Nobody looked; `reason` also says how a person can look, where there is a way."""
+    """The check found nothing out; `reason` also says how a person can look, if there is a way."""
     return Finding(Verdict.SKIPPED, f"because {reason}")
 
 
@@ -66,9 +66,9 @@ class Check:
 
     Attributes:
         name: For a person; unique among the checks of one command.
-        look: What it does; a MnistError that it raises is what it found, and failing.
-        needs: Names of earlier checks without which this one has nothing to look at.
-        seconds: After which it is given up.
+        look: Does it; a MnistError that it raises becomes a failing finding.
+        needs: Names of earlier checks that must pass first.
+        seconds: The check is given up after this time.
     """
 
     name: str
@@ -77,43 +77,43 @@ class Check:
     seconds: float = LONGEST_SECONDS
 
 
-def perform(check: Check, stand: dict[str, bool]) -> Finding:
-    """Make one check; that it fails, hangs or breaks keeps only those from being made that need it.
+def perform(check: Check, passed: dict[str, bool]) -> Finding:
+    """Make one check. If it fails, hangs or breaks, only the checks that need it are left out.
 
     Args:
-        stand: Whether what earlier checks looked at can be built on, by their names; this one is added.
+        passed: Whether each earlier check passed, by name; this one is added.
     """
-    lacking = [name for name in check.needs if not stand[name]]
+    lacking = [name for name in check.needs if not passed[name]]
     finding = skip(f"it needs {' and '.join(lacking)}, see above") if lacking else _look(check)
-    # What nobody tells may well be there.
-    stand[check.name] = not lacking and finding.verdict is not Verdict.FAILING
+    # A check that could not find out is no reason to leave out the next.
+    passed[check.name] = not lacking and finding.verdict is not Verdict.FAILING
     return finding
 
 
 def _look(check: Check) -> Finding:
     found: list[Finding] = []
-    # A daemon, since what hangs in a system call cannot be stopped: the command ends without it.
+    # A daemon: a thread that hangs in a system call cannot be stopped, and must not keep the command from ending.
     thread = threading.Thread(target=lambda: found.append(_try(check)), daemon=True)
     thread.start()
     thread.join(check.seconds)
     if found:
         return found[0]
     return fail(
-        f"no answer within {check.seconds:g} seconds.", "Check the network, the proxy and a VPN, then look again."
+        f"no answer within {check.seconds:g} seconds.", "Check the network, the proxy and a VPN, then try again."
     )
 
 
 def _try(check: Check) -> Finding:
     try:
         return check.look()
-    except UntoldError as error:
+    except NotCheckedError as error:
         return skip(str(error))
     except MnistError as error:
         return Finding(Verdict.FAILING, " ".join(str(error).split()))
     except Exception as error:
-        # Its own words are left out: nobody knows whether they hold a secret.
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        # Without its own words, which may hold a secret.
+        line = traceback.extract_tb(error.__traceback__)[-1]
         return fail(
-            f"this check itself broke: {type(error).__name__} in {Path(place.filename).name}, line {place.lineno}.",
+            f"this check itself broke: {type(error).__name__} in {Path(line.filename).name}, line {line.lineno}.",
             "It says nothing about your machine: please report it.",
         )

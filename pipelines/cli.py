@@ -37,16 +37,21 @@ app = typer.Typer(
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
+        from importlib.metadata import version
+
         from pipelines import container_images
 
-        typer.echo(f"mnist {container_images.version()}")
+        typer.echo(f"mnist {version('mnist-pipeline')}, code {container_images.tag()}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    is_version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version, and the name of this code.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Train, evaluate and look at an image classifier, on the MNIST digits or your own images."""

@@ -1,21 +1,30 @@
-"""Which container image belongs to this code: tags for this machine, digests for remote places.
+"""Which container images belong to this code: by tag on this machine, by digest on platforms.
 
-An image is named by what is in it. On this machine that is a tag made from the commit; remote places take digests
-only, because KFP's cache key is the image's name: a tag that is built again would silently replay old results.
-Needs nothing but Python and git, so that images can be built without the project's environment.
+The content names the code. `tag()` is a hash of the files that images are built from, and the build reads exactly the
+bytes that were hashed (`write_context`). So clones of any depth, zip downloads, worktrees and CRLF checkouts of the
+same code agree, and no git is needed. Image tags, the label `org.opencontainers.image.revision`, images.lock, run.json
+and `mnist doctor` all give this one name. Platforms take digests only, because KFP's cache key is the image's name: a
+tag that is built again would silently replay old results.
+
+Git serves people: `commit()` says where to find the code again, and code with uncommitted changes is neither pushed nor
+compiled for a platform. Only a repository of the project's own is asked, never one that surrounds it.
+
+Needs nothing but Python's standard library, so that images can be built without the project's environment.
 """
 
+import fnmatch
 import hashlib
-import importlib.metadata
+import os
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 from components import STEPS_IMAGE, TRAINER_IMAGE
 from components.mnist.errors import MnistError
+from components.mnist.files import write_text
 
 TRAINER_GPU_IMAGE = f"{TRAINER_IMAGE}-gpu"
 IMAGES = (STEPS_IMAGE, TRAINER_IMAGE, TRAINER_GPU_IMAGE)
@@ -23,57 +32,58 @@ LOCK_FILE = "images.lock"
 
 ROOT = Path(__file__).parent.parent
 # What `containers/Dockerfile` reads; a change of anything else does not change an image.
-INPUTS = (
-    ".dockerignore",
-    "LICENSE",
-    "components",
-    "containers/Dockerfile",
-    "data/sample.npz",
-    "pyproject.toml",
-    "requirements.txt",
+INPUTS = ("LICENSE", "components", "containers/Dockerfile", "data/sample.npz", "pyproject.toml", "requirements.txt")
+# Certificates to trust go into images as well, but belong to a network, not to the code.
+CERTIFICATES = "containers/certificates"
+# What desktops, editors and Python leave among them, and every hidden file. `.dockerignore` lists the same.
+JUNK = (
+    ".*",
+    "*~",
+    "#*#",
+    "*.bak",
+    "*.orig",
+    "*.pyc",
+    "*.rej",
+    "*.swp",
+    "[Dd]esktop.ini",
+    "[Tt]humbs.db",
+    "__pycache__",
 )
-# What decides what a remote run does: the images, and the code that compiles. Profiles may be changed freely.
+# What decides what a run on a platform does: the images, and the code that compiles. Profiles may be changed freely.
 CODE = (*INPUTS, "pipelines")
-BY_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+BY_DIGEST = re.compile(r"(?!\w+://)[^\s@]+@sha256:[0-9a-f]{64}")
+# They name the repository whose hook calls this, which may be another one.
+GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 
 
 class ImageError(MnistError):
-    """The image that belongs to this code is not known, or must not be used where it was asked for."""
+    """The images of this code are unknown, or must not be used for what was asked."""
 
 
 def tag() -> str:
-    """Name what an image of this code holds.
+    """Return the name of this code: twelve hexadecimal digits of a hash of what goes into its images.
+
+    Raises:
+        ImageError: A file of it cannot be read.
+    """
+    return _hash(_read_files(*INPUTS))
+
+
+def write_context(folder: Path) -> str:
+    """Write what images are built from into an empty folder: the files and bytes that `tag` hashes, and certificates.
 
     Returns:
-        Twelve digits of `revision`; `<commit>-dirty-<8 digits of what differs>` when a file that goes into the
-        images was changed since; `<version>-<8 digits of their content>` outside a git checkout.
+        The tag of what was written.
 
     Raises:
-        ImageError: This is a git checkout, but git does not answer.
+        ImageError: A file cannot be read.
     """
-    if not (ROOT / ".git").exists():
-        return f"{version()}-{_digest(_files(INPUTS))}"
-    commit = revision()[:12]
-    changed = _changes(INPUTS)
-    return f"{commit}-dirty-{_digest(changed)}" if changed else commit
-
-
-def revision() -> str:
-    """Return the last commit that changed what goes into the images, 40 digits.
-
-    Commits of anything else, as documents or schedules, leave images and what was made with them as they are.
-
-    Raises:
-        ImageError: git does not answer.
-    """
-    return _git("log", "-1", "--format=%H", "--", *INPUTS).strip() or _git("rev-parse", "HEAD").strip()
-
-
-def version() -> str:
-    """Return the project's version, also where it is not installed."""
-    if (file := ROOT / "pyproject.toml").is_file():
-        return str(tomllib.loads(file.read_text(encoding="utf-8"))["project"]["version"])
-    return importlib.metadata.version("mnist-pipeline")
+    contents = _read_files(*INPUTS)
+    for name, content in (contents | _read_files(CERTIFICATES)).items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return _hash(contents)
 
 
 def local_reference(image: str) -> str:
@@ -82,21 +92,21 @@ def local_reference(image: str) -> str:
 
 
 def remote_references(lock_file: Path) -> dict[str, str]:
-    """Read which pushed images belong to this commit.
+    """Read which pushed images belong to this code.
 
     Args:
         lock_file: Written by `make push`; TOML: `tag`, and a table `images` with a reference by digest for each.
 
     Returns:
-        References by digest, by image; the CUDA trainer is there when it was pushed.
+        References by digest, by image; with the CUDA trainer if it was pushed.
 
     Raises:
-        ImageError: No lock, one of another commit, one that names images by anything but a digest or lacks one, or
-            a tree with changes that no commit describes.
+        ImageError: The lock is missing, belongs to other code, lacks an image or names one by anything but a digest;
+            or the code has uncommitted changes.
     """
     again = "Commit, then build and push the images: make push REGISTRY=host/path"
     if not lock_file.is_file():
-        raise ImageError(f"{lock_file}: not there, so no pushed images are known. {again}")
+        raise ImageError(f"{lock_file}: no such file, so no pushed images are known. {again}")
     require_commit()
     try:
         content = tomllib.loads(lock_file.read_text(encoding="utf-8"))
@@ -117,36 +127,95 @@ def write_lock(references: Mapping[str, str], lock_file: Path) -> None:
         lock_file: Replaced as a whole.
 
     Raises:
-        ImageError: A reference without a digest, a missing image, or a tree with changes.
+        ImageError: A reference has no digest, an image is missing, or the code has uncommitted changes.
     """
     require_commit()
     _check_references(references, lock_file, "Push the images again: make push REGISTRY=host/path")
     lines = [
-        "# Written by `make push`: which images belong to this commit, by digest.",
+        "# Written by `make push`: which images belong to this code, by digest. The commit is for people.",
         f'tag = "{tag()}"',
+        f'commit = "{commit()}"',
         "",
         "[images]",
         *(f'{image} = "{reference}"' for image, reference in sorted(references.items())),
     ]
-    partial = lock_file.with_name(f"{lock_file.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(lock_file)
+    write_text(lock_file, "\n".join(lines) + "\n")
+
+
+def commit() -> str:
+    """Return the commit that this code was checked out from, for people to find it again.
+
+    Returns:
+        40 digits, with `-dirty` behind them if the code has uncommitted changes; empty if the project is no git
+        checkout of its own, or git cannot read it.
+    """
+    try:
+        return _git("rev-parse", "HEAD").strip() + ("-dirty" if _find_changes() else "")
+    except ImageError:
+        return ""
 
 
 def require_commit() -> None:
-    """Refuse code that no commit describes: what runs elsewhere must be found again by its name.
+    """Refuse uncommitted changes: what runs on a platform must be found again. Without git, nothing is refused.
 
     Raises:
-        ImageError: A file of the images or of the code that compiles was changed or is new; names some of them.
+        ImageError: A file of the images or of the code that compiles was changed or is new; names some of them. Or
+            this is a git checkout that git cannot read.
     """
     if not (ROOT / ".git").exists():
         return
-    changed = sorted(map(str, _changes(CODE)))
-    if changed:
+    if changed := _find_changes():
         names = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        raise ImageError(
-            f"The code has changes that are in no commit ({names}). Commit or undo them for a remote place."
-        )
+        raise ImageError(f"The code has uncommitted changes ({names}). Commit or undo them to use a platform.")
+
+
+def _read_files(*names: str) -> dict[str, bytes]:
+    """Contents by path below the root, in one order everywhere; text has LF line endings, whatever the checkout has."""
+    contents = {}
+    try:
+        paths = [path for name in names for path in (ROOT / name, *(ROOT / name).rglob("*")) if path.is_file()]
+        for name, path in sorted((path.relative_to(ROOT).as_posix(), path) for path in paths):
+            if not _is_junk(name):
+                content = path.read_bytes()
+                # Like git: a file with a NUL byte is not text.
+                contents[name] = content if b"\0" in content else content.replace(b"\r\n", b"\n")
+    except OSError as error:
+        raise ImageError(f"{error.filename}: goes into images, but cannot be read ({error.strerror}).") from None
+    return contents
+
+
+def _hash(contents: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name, content in contents.items():
+        total.update(os.fsencode(name) + b"\0" + hashlib.sha256(content).digest())
+    return total.hexdigest()[:12]
+
+
+def _is_junk(name: str) -> bool:
+    return any(fnmatch.fnmatchcase(part, pattern) for part in PurePath(name).parts for pattern in JUNK)
+
+
+def _find_changes() -> list[str]:
+    """Files of the code that are not as committed; also those that git ignores, since they go into images."""
+    words = ("--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignored")
+    lines = _git("status", *words, "--", *CODE).split("\0")
+    return sorted(line[3:] for line in lines if line and not _is_junk(line[3:]))
+
+
+def _git(*arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
+    # Git looks for a repository in the root and no further up.
+    environment["GIT_CEILING_DIRECTORIES"] = str(ROOT.resolve().parent)
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True, env=environment, errors="surrogateescape"
+        ).stdout
+    except FileNotFoundError:
+        raise ImageError("This is a git checkout, but git is missing. Install it.") from None
+    except subprocess.SubprocessError as error:
+        words = " ".join(str(getattr(error, "stderr", None) or error).split())
+        raise ImageError(f"git cannot read {ROOT}: {words}") from None
 
 
 def _check_references(references: Mapping[str, str], lock_file: Path, again: str) -> None:
@@ -154,50 +223,16 @@ def _check_references(references: Mapping[str, str], lock_file: Path, again: str
         if not BY_DIGEST.fullmatch(reference):
             raise ImageError(f"{lock_file}: {image} is {reference}, expected a reference by digest (@sha256:). {again}")
     if missing := [image for image in (STEPS_IMAGE, TRAINER_IMAGE) if image not in references]:
-        raise ImageError(f"{lock_file}: {' and '.join(missing)} not in it. {again}")
-
-
-def _changes(paths: Iterable[str]) -> list[Path]:
-    """Files under these paths that differ from the commit or are new, relative to the root; ignored ones are not."""
-    lines = _git("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths).split("\0")
-    return sorted(Path(line[3:]) for line in lines if line)
-
-
-def _files(paths: Iterable[str]) -> list[Path]:
-    found = [file for path in paths for file in ((ROOT / path).rglob("*") if (ROOT / path).is_dir() else [ROOT / path])]
-    return sorted(file.relative_to(ROOT) for file in found if file.is_file() and "__pycache__" not in file.parts)
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """Eight digits for names and contents of these files; a deleted file counts too."""
-    total = hashlib.sha256()
-    for file in files:
-        path = ROOT / file
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "deleted"
-        total.update(f"{file.as_posix()}\0{content}\n".encode())
-    return total.hexdigest()[:8]
-
-
-def _git(*arguments: str) -> str:
-    try:
-        command = ["git", "-C", str(ROOT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    except FileNotFoundError:
-        raise ImageError("git is missing, and the images are named by commit. Install git.") from None
-    except subprocess.SubprocessError as error:
-        words = " ".join(str(getattr(error, "stderr", None) or error).split())
-        raise ImageError(f"git does not answer in {ROOT}: {words}") from None
+        raise ImageError(f"{lock_file}: lacks {' and '.join(missing)}. {again}")
 
 
 def main(arguments: list[str]) -> None:
-    """Answer the scripts in `containers`: `tag`, `revision`, `version`, `require-commit`, `lock IMAGE=REFERENCE...`."""
+    """Answer the scripts in `containers`: `tag`, `context FOLDER`, `require-commit`, `lock IMAGE=REFERENCE...`."""
     match arguments:
         case ["tag"]:
             print(tag())
-        case ["revision"]:
-            print(revision() if (ROOT / ".git").exists() else tag())
-        case ["version"]:
-            print(version())
+        case ["context", folder]:
+            print(write_context(Path(folder)))
         case ["require-commit"]:
             require_commit()
         case ["lock", *pairs]:

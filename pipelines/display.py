@@ -1,6 +1,6 @@
-"""What a person sees while steps run: a line per step with its time, a bar while there is one to draw.
+"""What a person sees while steps run: a line per step with its time, and a progress bar.
 
-Knows nothing of KFP: whoever runs the steps calls it. In a log, where no bar can be drawn, the same lines appear.
+Knows nothing of KFP: the runner calls it. In a log, where no bar can be drawn, the same lines appear.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class Display:
         self._started = 0.0
 
     def start_step(self, name: str) -> None:
-        """Say that a step begins."""
+        """Show that a step begins."""
         self._started = time.monotonic()
         self.console.print(f"[bold]{escape(name)}[/bold]")
         if self.console.is_terminal:
@@ -40,16 +40,16 @@ class Display:
             self._bar.start()
 
     def show_line(self, line: str) -> None:
-        """Show one line that the step printed: its sentences and its bar; the rest only when that was asked for."""
+        """Show one line that the step printed: a sentence, an update of the bar or, when verbose, anything else."""
         line = line.rstrip()
         if line.startswith(UPDATE):
-            self._move(line.removeprefix(UPDATE))
+            self._update_bar(line.removeprefix(UPDATE))
         elif line.startswith(SENTENCE) or (line and self.verbose):
             text = "  " + line.removeprefix(SENTENCE)
             self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def end_step(self, *, failed: bool) -> float:
-        """Say that the step has ended; returns its seconds."""
+        """Show that the step has ended; return its seconds."""
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -58,19 +58,19 @@ class Display:
         self.console.print(f"  {sign} {seconds:.1f} s", highlight=False)
         return seconds
 
-    def _move(self, update: str) -> None:
+    def _update_bar(self, update: str) -> None:
         if not self._bar:
             return
         fields = json.loads(update)
-        text = (
-            fields["text"] or f"{fields['done']:,} of {fields['total']:,} {fields['unit']}" if fields["total"] else ""
-        )
-        self._bar.update(self._task, completed=fields["done"], total=fields["total"], text=escape(text))
+        done, total, text = fields["done"], fields["total"], ""
+        if total:
+            text = fields["text"] or f"{done:,} of {total:,} {fields['unit']}"
+        self._bar.update(self._task, completed=done, total=total, text=escape(text))
 
 
 @contextlib.contextmanager
 def show_download(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Draw a bar while a file comes; gives what is to be called with the bytes done and in all."""
+    """Draw a bar while a file is downloaded; yields a function to call with the bytes done and the total."""
     with _new_bar(console) as bar:
         task = bar.add_task(name, total=None, text="", visible=False)
 

@@ -1,4 +1,4 @@
-"""A run's folder: where everything of one run lies, and what can be read from it afterwards.
+"""A run's folder: what one run leaves on this machine, and how it is read.
 
 runs/2026-11-22T17-20-31Z/
   run.json         what was run, how it ended, seconds by step
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components.mnist import files
 from components.mnist.errors import OutputError
 from pipelines.steps import STEPS
 
@@ -24,29 +25,29 @@ REPORT = "report.html"
 
 
 class StepError(Exception):
-    """A step did not succeed.
+    """A step failed.
 
     Attributes:
         step: Its name.
-        message: The library's own line, or what is known without it.
-        details: The traceback, where there is one.
+        message: The library's own line or, without one, what its exit code says.
         log: The step's log.
+        details: The traceback, where there is one.
     """
 
-    def __init__(self, step: str, message: str, details: str, log: Path) -> None:
+    def __init__(self, step: str, message: str, *, log: Path, details: str = "") -> None:
         super().__init__(f"{step}: {message}")
         self.step = step
         self.message = message
-        self.details = details
         self.log = log
+        self.details = details
 
 
 class RunFolder:
-    """One run's folder, made when the run starts.
+    """One run's folder, created when the run starts.
 
     Args:
         root: The folder of all runs.
-        title: Put behind the time, to tell runs of one step from runs of the pipeline; may be empty.
+        title: Follows the time in the folder's name, as the step's name for a run of one step; may be empty.
     """
 
     def __init__(self, root: Path, *, title: str) -> None:
@@ -59,22 +60,20 @@ class RunFolder:
         self.record: dict[str, object] = {"started": f"{started:%Y-%m-%dT%H:%M:%SZ}"}
 
     def save(self, **facts: object) -> None:
-        """Add facts to run.json; it is replaced as a whole, so a reader never sees half of it."""
+        """Add facts to run.json."""
         self.record.update(facts)
-        partial = self.folder / "run.json.partial"
-        partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.folder / "run.json")
+        files.write_text(self.folder / "run.json", json.dumps(self.record, indent=2) + "\n")
 
     def link_as_latest(self) -> None:
         """Point `latest`, beside this folder, to this run."""
         link = self.folder.parent / "latest"
-        partial = self.folder.parent / f".latest-{os.getpid()}"
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(self.folder.name)
         if link.is_dir() and not link.is_symlink():
-            partial.unlink()  # a folder that somebody made: it is theirs
-            return
-        partial.replace(link)
+            return  # a folder of the user's own
+        # Replaced in one move: `latest` exists at every moment.
+        new = self.folder.parent / f".latest-{os.getpid()}"
+        new.unlink(missing_ok=True)
+        new.symlink_to(self.folder.name)
+        new.replace(link)
 
     def collect_report(self) -> Path | None:
         """Copy what people open first to the top of the folder; returns the report, None where there is none."""
@@ -94,6 +93,7 @@ class RunFolder:
 
 
 def _make_new(root: Path, name: str) -> Path:
+    """Make a folder of this name or, where it exists, of this name and a number."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     try:
         root.mkdir(parents=True, exist_ok=True)

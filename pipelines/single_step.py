@@ -1,4 +1,4 @@
-"""One component alone, on artifact folders that are there already: a pipeline of one step."""
+"""One component alone, on artifact folders of an earlier run: a pipeline of one step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ARTIFACT_CLASSES = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a component takes.
+    """The inputs of a component.
 
     Attributes:
         parameters: Names of its parameters.
@@ -44,7 +44,7 @@ def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
     """Find the folder of each input artifact.
 
     Raises:
-        SettingError: One is not given, or is not there.
+        SettingError: One is not given, or does not exist.
     """
     if missing := [name for name in inputs.artifacts if name not in given]:
         example = " ".join(f"{name}=FOLDER" for name in missing)
@@ -62,9 +62,9 @@ def build(
     component: base_component.BaseComponent,
     parameters: Mapping[str, Value],
     folders: Mapping[str, Path],
-    place: Placement,
+    placement: Placement,
 ) -> base_component.BaseComponent:
-    """Return a pipeline for a place that imports the artifacts and runs the component on them."""
+    """Return a pipeline that imports the artifacts and runs the component on them."""
     classes = read_inputs(component).artifacts
 
     @dsl.pipeline(name=f"mnist-{component.name}")
@@ -75,6 +75,6 @@ def build(
         }
         task = component(**parameters, **imported)
         image = task.container_spec.image
-        task.set_container_image(place.images.get(image, image))
+        task.set_container_image(placement.images.get(image, image))
 
     return alone

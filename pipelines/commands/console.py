@@ -1,6 +1,5 @@
 """Where the command writes, and what more than one of its commands writes there."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -43,12 +42,3 @@ def refuse(*lines: str) -> NoReturn:
     for line in lines:
         errors.print(f"[red]{escape(line)}[/red]" if line is lines[0] else escape(line), soft_wrap=True)
     sys.exit(1)
-
-
-def find_commit() -> str:
-    """The commit that this code is of, `-dirty` behind it when it was changed; empty outside a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""

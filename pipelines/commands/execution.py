@@ -8,7 +8,8 @@ from kfp.dsl import base_component
 from rich.markup import escape
 
 from components.mnist.settings import Value
-from pipelines.commands.console import console, errors, find_commit, refuse
+from pipelines import container_images
+from pipelines.commands.console import console, errors, refuse
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
 from pipelines.runners.table import load_runner
@@ -24,7 +25,14 @@ def execute(
     Ends the command with exit code 1 when a step fails, and with 130 when it is interrupted.
     """
     started = time.monotonic()
-    run.save(pipeline=pipeline.name, on=on, parameters=values, commit=find_commit(), state="running")
+    run.save(
+        pipeline=pipeline.name,
+        on=on,
+        parameters=values,
+        code=container_images.tag(),
+        commit=container_images.commit(),
+        state="running",
+    )
     console.print(f"[dim]{escape(str(run.folder))}[/dim]", soft_wrap=True)
     try:
         load_runner(on).run(pipeline, values, run=run, display=Display(console, verbose=verbose))

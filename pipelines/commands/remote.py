@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
-from pipelines import compilation, configuration, training
-from pipelines.commands.console import console, errors, find_commit, refuse, show_metrics, show_path
+from pipelines import compilation, configuration, container_images, training
+from pipelines.commands.console import console, errors, refuse, show_metrics, show_path
 from pipelines.commands.execution import INTERRUPTED
 from pipelines.display import show_download
 from pipelines.platforms import remote_runs, retrying
@@ -30,7 +30,13 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
     name = remote_runs.new_name(training.NAME)
     new = RunFolder(runs, title="")
     new.save(
-        pipeline=training.NAME, on=profile.name, name=name, parameters=job.parameters, commit=find_commit(), state="new"
+        pipeline=training.NAME,
+        on=profile.name,
+        name=name,
+        parameters=job.parameters,
+        code=container_images.tag(),
+        commit=container_images.commit(),
+        state="new",
     )
     retrying.on_trouble = lambda error: _show_line(f"trying again: {error}")
     try:

@@ -1,4 +1,4 @@
-"""What `mnist schedule` writes about a change, and about a schedule that stands: a line each, also in a log."""
+"""What `mnist schedule` prints about planned changes and existing schedules: one line each, also in a log."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,8 +8,7 @@ from rich.markup import escape
 from pipelines import cron
 from pipelines.commands.console import console
 from pipelines.platforms.base import Existing
-from pipelines.profiles import Schedule
-from pipelines.schedules import apply as schedules
+from pipelines.schedules.lookup import name_of
 from pipelines.schedules.plan import Change, Kind
 
 SHOWN_TIMES = 5
@@ -21,27 +20,34 @@ DONE = {
     Kind.PAUSE: "paused",
     Kind.RESUME: "resumed",
     Kind.REMOVE: "removed",
-    Kind.ORPHAN: "orphan",
-    Kind.OVER: "over",
 }
 
 
 def show_change(change: Change, among: Iterable[Change], *, done: bool = False) -> None:
-    """One line about a change that is planned or done, its name as wide as the longest of all."""
-    word = DONE[change.kind] if done else change.kind
+    """One line about a change that is planned or done.
+
+    Args:
+        among: All that are shown; the longest name sets the width of the column.
+    """
+    word = DONE.get(change.kind, change.kind) if done else change.kind
     width = max(len(each.name) for each in among)
     style = STYLES.get(change.kind, "yellow")
-    times = _describe_times(change.desired.schedule) if change.desired else _describe_old(change)
+    if change.desired:
+        times = f"{change.desired.schedule.cron} {change.desired.schedule.time_zone}"
+    else:
+        times = " ".join(f"{_describe_times(each)} ({each.id})" for each in (*change.old, change.existing) if each)
     line = f"{change.name:<{width}}  {times}: {change.reason}"
     console.print(f"[{style}]{word:<8}[/{style}] {escape(line)}", soft_wrap=True)
 
 
 def show_times(change: Change, *, now: datetime) -> None:
-    """When it fires next once the change is done, a line each."""
+    """When a schedule fires next once the change is done, one line for each time."""
     if not change.desired or (change.existing and change.existing.ended):
         return
     schedule = change.desired.schedule
-    times = schedules.next_times(schedule, after=now, count=SHOWN_TIMES)
+    times = cron.next_times(
+        schedule.cron, schedule.time_zone, after=now, count=SHOWN_TIMES, start=schedule.start, end=schedule.end
+    )
     lead = "(paused)" if change.paused else "next"
     for number, time in enumerate(times):
         console.print(f"[dim]{'' if number else lead:>8}[/dim] {_spell(time)}")
@@ -51,28 +57,27 @@ def show_times(change: Change, *, now: datetime) -> None:
 
 
 def show_existing(each: Existing, among: Iterable[Existing], *, owner: str) -> None:
-    """One line about a schedule that stands."""
-    width = max(len(_clean(schedules.name_of(other))) for other in among)
+    """One line about a schedule on the platform.
+
+    Args:
+        among: All that are shown; the longest name sets the width of the column.
+        owner: Who made it, for the end of the line.
+    """
+    width = max(len(_clean(name_of(other))) for other in among)
     state = "ended" if each.ended else "paused" if each.paused else "active"
-    times = f"{_clean(each.cron)} {_clean(each.time_zone)}"
-    line = f"{state:<8} {_clean(schedules.name_of(each)):<{width}}  {times}, since {each.created:%Y-%m-%d}"
-    console.print(escape(f"{line} ({each.id}{owner})"), soft_wrap=True)
+    line = f"{state:<8} {_clean(name_of(each)):<{width}}  {_describe_times(each)}, since {each.created:%Y-%m-%d}"
+    console.out(f"{line} ({each.id}{owner})")
 
 
-def _describe_times(schedule: Schedule) -> str:
-    return f"{schedule.cron} {schedule.time_zone}"
-
-
-def _describe_old(change: Change) -> str:
-    each = change.old[0] if change.old else change.existing
-    return f"{_clean(each.cron)} {_clean(each.time_zone)} ({each.id})" if each else ""
+def _describe_times(existing: Existing) -> str:
+    return f"{_clean(existing.cron)} {_clean(existing.time_zone)}"
 
 
 def _spell(time: datetime) -> str:
-    """Week day, date, time and the zone's distance from UTC then."""
+    """Weekday, date, time and the offset from UTC."""
     return f"{time:%a} {time.isoformat(sep=' ', timespec='minutes')}"
 
 
 def _clean(text: str) -> str:
-    """What others wrote, without anything that a terminal would act on."""
+    """What others wrote, without characters that a terminal would act on."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

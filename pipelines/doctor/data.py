@@ -1,4 +1,4 @@
-"""Look for MNIST: here and whole, or to be had where the next run will ask for it."""
+"""Check MNIST: the file here is whole, or the next run can fetch it."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from pipelines.checks import Finding, fail, ok, warn
 
 HEAD_SECONDS = (3.0, 5.0)  # to connect, to answer
 
-# Of each array's bytes, however the file was packed; compared with the IDX files that MNIST was published as.
+# sha256 of each array's bytes, whatever packed the file; the same as in the IDX files in which MNIST was published.
 ARRAYS = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -26,39 +26,35 @@ ARRAYS = {
 
 
 def check_data() -> Finding:
-    """Whether MNIST is here, or can be fetched; without it a run takes the sample."""
+    """Whether MNIST is here, or can be fetched; without it a run uses the sample."""
     file = Path(os.environ.get("MNIST_DATA_DIR") or "data", "mnist.npz")
     return check_file(file) if file.exists() else check_fetching(file)
 
 
 def check_file(file: Path) -> Finding:
-    """Whether a file is MNIST, the whole of it."""
-    again = f"Have the next run fetch it anew: rm {file}"
+    """Whether a file is the whole of MNIST."""
+    again = f"Let the next run fetch it again: rm {file}"
     try:
         with file.open("rb") as opened:
-            whole = hashlib.file_digest(opened, "sha256").hexdigest()
-        if whole == (os.environ.get("MNIST_SHA256") or sources.MNIST_SHA256):
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        if sha256 == (os.environ.get("MNIST_SHA256") or sources.MNIST_SHA256):
             return ok(f"{file} is MNIST, whole")
-        arrays = _hash_arrays(file)
+        # Reading the arrays also compares the archive's own checksums.
+        with np.load(file, allow_pickle=False) as npz:
+            arrays = {key: hashlib.sha256(np.ascontiguousarray(npz[key]).data).hexdigest() for key in npz.files}
     except PermissionError:
-        return fail(f"{file} may not be read by this user.", f"Change its permissions: chmod u+r {file}")
+        return fail(f"this user may not read {file}.", f"Change its permissions: chmod u+r {file}")
     except DAMAGE:
         return fail(f"{file} is damaged, or no .npz file.", again)
     if missing := [key for key in ARRAYS if key not in arrays]:
         return fail(f"{file} lacks {', '.join(missing)}; expected {', '.join(ARRAYS)}.", again)
     if others := [key for key in ARRAYS if arrays[key] != ARRAYS[key]]:
-        return warn(f"{file} can be read, but is other data than MNIST ({', '.join(others)}).", again)
+        return warn(f"{file} can be read, but holds other data than MNIST ({', '.join(others)}).", again)
     return ok(f"{file} is MNIST, whole")
 
 
-def _hash_arrays(file: Path) -> dict[str, str]:
-    """The sha256 of the bytes of each array; reading them compares the archive's own checksums too."""
-    with np.load(file, allow_pickle=False) as opened:
-        return {key: hashlib.sha256(np.ascontiguousarray(opened[key]).data).hexdigest() for key in opened.files}
-
-
 def check_fetching(file: Path) -> Finding:
-    """Whether the next run can fetch MNIST; only asks for the head of it."""
+    """Whether the next run can fetch MNIST; asks for the headers only."""
     address = os.environ.get("MNIST_URL") or sources.MNIST_URL
     host = urlsplit(address).hostname
     check_address(address)
@@ -69,9 +65,9 @@ def check_fetching(file: Path) -> Finding:
         trouble = f"cannot be reached ({find_cause(error)})"
     if trouble:
         return warn(
-            f"{file} is not there, and {host} {trouble}: a run takes the sample of 1,797 digits instead.",
-            f"Check the network, or bring {public(address)} to {file} by other means.",
+            f"{file} is missing, and {host} {trouble}: a run uses the sample of 1,797 digits instead.",
+            f"Check the network, or copy {public(address)} to {file} by other means.",
         )
     size = answer.headers.get("Content-Length", "")
     megabytes = f" ({int(size) / 1e6:.1f} MB)" if size.isdigit() else ""
-    return ok(f"{file} is not there yet; the next run fetches it from {host}{megabytes}")
+    return ok(f"{file} is missing; the next run fetches it from {host}{megabytes}")

@@ -1,4 +1,4 @@
-"""Look at what runs in containers need: an engine, the images of this code, its GPU, its disk."""
+"""Check what runs in containers need: an engine, disk space, the images of this code, a GPU."""
 
 import shutil
 from pathlib import Path
@@ -7,16 +7,16 @@ from components import STEPS_IMAGE, TRAINER_IMAGE
 from pipelines import container_images
 from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.runners.docker import MAKE, require_image
-from pipelines.runners.engine import Engine, open_engine
+from pipelines.runners.engine import open_engine
 
 IMAGES_BYTES = 3_000_000_000  # both images for the CPU are 2.2 GB with all their layers
-ROOM_BYTES = 1_000_000_000
+ENOUGH_BYTES = 1_000_000_000
 SEE_DISK = "See what takes it: docker system df; remove what is unused: docker system prune"
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 
 
 def for_containers() -> list[Check]:
-    """What a run in containers needs; each check connects anew, since the engine may go away between two."""
+    """The checks of a run in containers; each connects anew, since the engine may stop between two."""
     return [
         Check("engine", check_engine),
         Check("engine's disk", check_disk, needs=("engine",)),
@@ -26,8 +26,8 @@ def for_containers() -> list[Check]:
 
 
 def check_engine() -> Finding:
-    """Whether an engine answers, and which."""
-    with open_engine() as engine, engine.explained():
+    """Whether an engine answers, and which one."""
+    with open_engine() as engine, engine.errors_explained():
         version = engine.client.version()
         name = next((part["Name"] for part in version.get("Components") or [] if "Engine" in part.get("Name", "")), "")
         name = "Podman" if "Podman" in name else "Docker Engine"
@@ -35,15 +35,15 @@ def check_engine() -> Finding:
 
 
 def check_disk() -> Finding:
-    """Whether the engine has room for images."""
-    with open_engine() as engine, engine.explained():
+    """Whether the engine's disk has space for images."""
+    with open_engine() as engine, engine.errors_explained():
         folder = Path(engine.client.info().get("DockerRootDir") or "")
         is_built = all(
             engine.find_image(container_images.local_reference(name)) for name in (STEPS_IMAGE, TRAINER_IMAGE)
         )
-        is_here = engine.is_local
+        is_local = engine.is_local
     try:
-        free = shutil.disk_usage(folder).free if is_here and folder.is_absolute() else None
+        free = shutil.disk_usage(folder).free if is_local and folder.is_absolute() else None
     except OSError:  # Docker Desktop's engine has a disk of its own
         free = None
     if free is None:
@@ -51,7 +51,7 @@ def check_disk() -> Finding:
     found = f"{free / 1e9:,.1f} GB free in {folder}"
     if not is_built and free < IMAGES_BYTES:
         return fail(f"{found}; building the images takes {IMAGES_BYTES / 1e9:.0f} GB.", SEE_DISK)
-    return ok(found) if free >= ROOM_BYTES else warn(f"{found}.", SEE_DISK)
+    return ok(found) if free >= ENOUGH_BYTES else warn(f"{found}.", SEE_DISK)
 
 
 def check_images() -> Finding:
@@ -63,21 +63,17 @@ def check_images() -> Finding:
 
 
 def check_gpu() -> Finding:
-    """Whether a container gets a GPU; having none is no trouble. Starts a container and removes it."""
+    """Whether a container gets a GPU; having none is fine. Starts a container and removes it."""
     with open_engine() as engine:
         if not engine.hints_at_gpu:
             return ok("none; containers train on the CPU")
         if trouble := engine.try_gpu(container_images.local_reference(TRAINER_IMAGE)):
             return warn(f"{trouble} Containers train on the CPU.", f"Install the NVIDIA Container Toolkit: {TOOLKIT}")
-        return _check_cuda(engine)
-
-
-def _check_cuda(engine: Engine) -> Finding:
-    reference = container_images.local_reference(container_images.TRAINER_GPU_IMAGE)
-    if engine.find_image(reference) is None:
-        return warn(
-            "containers get it, but the trainer with CUDA is not built, so they train on the CPU.",
-            f"Build it: {MAKE} GPU=1",
-        )
-    require_image(engine, reference, make=f"{MAKE} GPU=1")
-    return ok(f"containers get it, and {reference} is built")
+        cuda = container_images.local_reference(container_images.TRAINER_GPU_IMAGE)
+        if engine.find_image(cuda) is None:
+            return warn(
+                "containers get it, but the trainer with CUDA is not built, so they train on the CPU.",
+                f"Build it: {MAKE} GPU=1",
+            )
+        require_image(engine, cuda, make=f"{MAKE} GPU=1")
+        return ok(f"containers get it, and {cuda} is built")

@@ -1,19 +1,23 @@
-"""Ask a container registry whether it has an image, as it is asked before a pull; nothing is pulled.
+"""Ask a container registry whether it has an image, as an engine asks before a pull; nothing is pulled.
 
-The protocol is the OCI distribution specification's, with its token server (https://distribution.github.io/).
+The protocol is the OCI distribution specification's, with its token server (https://distribution.github.io/). The
+docker SDK finds the registry and the credentials of `docker login`, but leaves asking to an engine, which need not run
+here.
 """
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import docker.auth
 import docker.errors
 import requests
+from requests.auth import HTTPBasicAuth
+from requests.utils import parse_dict_header
 
-from components.mnist.errors import DataError, MnistError
+from components.mnist.errors import DataError
 from components.mnist.storage.causes import find_cause
 from components.mnist.storage.https import check_address
+from pipelines.checks import NotCheckedError
 
 ANSWER_SECONDS = (3.0, 5.0)  # to connect, to answer
 MANIFESTS = (
@@ -24,105 +28,89 @@ MANIFESTS = (
 )
 DOCKER_HUB = "registry-1.docker.io"
 GOOGLE = re.compile(r"(.+-docker\.pkg\.dev|(.+\.)?gcr\.io)")
-
-
-class SilentError(MnistError):
-    """The registry cannot be reached from here, or does not answer as one."""
-
-
-class ClosedError(MnistError):
-    """The registry tells only who signs in, with other credentials than those that were found here."""
-
-
-@dataclass(frozen=True)
-class Login:
-    """Who asks; of no use in a message."""
-
-    user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Login({self.user!r})"
+# Like Docker: http on this machine, https everywhere else.
+THIS_MACHINE = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 
 
 def find_host(reference: str) -> str:
-    """The registry of a reference, as one writes it."""
-    first, slash, _ = reference.partition("/")
-    return first if slash and (first == "localhost" or set(first) & set(".:")) else "docker.io"
+    """The registry of a reference, as a person writes it."""
+    return docker.auth.resolve_repository_name(reference)[0]
 
 
-def find_login(host: str, *, google_token: str | None) -> Login | None:
-    """The credentials for a registry: Google's own for Google's registries, else what `docker login` left.
+def find_login(host: str, *, google_token: str | None) -> HTTPBasicAuth | None:
+    """The credentials for a registry: Google's own for Google's registries, else those of `docker login`.
 
     Args:
         google_token: An access token of Google Cloud; goes to Google's registries only.
     """
     if google_token and GOOGLE.fullmatch(host):
-        return Login("oauth2accesstoken", google_token)
+        return HTTPBasicAuth("oauth2accesstoken", google_token)
     try:
         found = docker.auth.load_config().resolve_authconfig(host) or {}
     except (docker.errors.DockerException, OSError, ValueError):  # a helper that is missing, a broken file
         return None
     user, password = found.get("username") or found.get("Username"), found.get("password") or found.get("Password")
-    return Login(user, password) if user and password else None
+    return HTTPBasicAuth(user, password) if user and password else None
 
 
-def has_image(reference: str, login: Login | None) -> bool:
+def has_image(reference: str, *, google_token: str | None) -> bool:
     """Whether a registry has an image.
 
     Args:
         reference: By digest.
+        google_token: As `find_login` takes it.
 
     Raises:
-        SilentError: It does not answer.
-        ClosedError: It wants other credentials.
+        NotCheckedError: The registry does not answer, or wants other credentials.
     """
-    host = find_host(reference)
-    name, _, digest = reference.removeprefix(f"{host}/").partition("@")
-    if host == "docker.io":
-        name = name if "/" in name else f"library/{name}"
-    url = f"{_find_scheme(host)}://{DOCKER_HUB if host == 'docker.io' else host}/v2/{name}/manifests/{digest}"
+    host, path = docker.auth.resolve_repository_name(reference)
+    login = find_login(host, google_token=google_token)
+    again = f"docker manifest inspect {reference}"
     try:
-        status = _ask(url, login)
+        status = _ask(_find_manifest(host, path), login)
     except (requests.RequestException, DataError) as error:
-        raise SilentError(f"{host} cannot be reached from here ({find_cause(error)})") from None
+        raise NotCheckedError(
+            f"{host} cannot be reached from here ({find_cause(error)}), though the platform may reach it; ask again: "
+            f"{again}"
+        ) from None
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise ClosedError(f"{host} wants credentials" + (" other than those found here" if login else ""))
+        other = " other than those found here" if login else ""
+        raise NotCheckedError(f"{host} wants credentials{other}; ask with yours: {again}")
     if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-        raise SilentError(f"{host} answers {status}")
+        raise NotCheckedError(f"{host} answers {status}, though maybe not to the platform; ask again: {again}")
     return status == HTTPStatus.OK
 
 
-def _find_scheme(host: str) -> str:
-    """Like Docker: http on this machine, https everywhere else."""
-    try:
-        check_address(f"http://{host}")
-    except DataError:
-        return "https"
-    return "http"
+def _find_manifest(host: str, path: str) -> str:
+    """The address of an image's manifest, by the path and digest behind its host."""
+    name, _, digest = path.partition("@")
+    if host == docker.auth.INDEX_NAME:
+        host, name = DOCKER_HUB, name if "/" in name else f"library/{name}"
+    scheme = "http" if THIS_MACHINE.fullmatch(host) else "https"
+    return f"{scheme}://{host}/v2/{name}/manifests/{digest}"
 
 
-def _ask(url: str, login: Login | None) -> int:
-    headers = {"Accept": ", ".join(MANIFESTS)}
-    answer = requests.head(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=True)
-    if answer.status_code != HTTPStatus.UNAUTHORIZED:
-        return answer.status_code
-    scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
-    if scheme.lower() == "basic" and login:
-        signed = requests.head(url, headers=headers, auth=(login.user, login.password), timeout=ANSWER_SECONDS)
-        return signed.status_code
-    if scheme.lower() != "bearer" or not (token := _fetch_token(dict(re.findall(r'(\w+)="([^"]*)"', rest)), login)):
-        return answer.status_code
-    headers["Authorization"] = f"Bearer {token}"
-    return requests.head(url, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=True).status_code
+def _ask(url: str, login: HTTPBasicAuth | None) -> int:
+    """The status of a manifest; asks as anyone first, then in the way that the registry demands."""
+    with requests.Session() as session:
+        session.headers["Accept"] = ", ".join(MANIFESTS)
+        answer = session.head(url, allow_redirects=True, timeout=ANSWER_SECONDS)
+        scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
+        if answer.status_code != HTTPStatus.UNAUTHORIZED or scheme.lower() not in ("basic", "bearer"):
+            return answer.status_code
+        if scheme.lower() == "basic":
+            session.auth = login
+        elif token := _fetch_token(parse_dict_header(rest), login):
+            session.headers["Authorization"] = f"Bearer {token}"
+            session.auth = lambda request: request  # or requests would replace the header by what ~/.netrc has
+        return session.head(url, allow_redirects=True, timeout=ANSWER_SECONDS).status_code
 
 
-def _fetch_token(challenge: dict[str, str], login: Login | None) -> str | None:
-    """A token of the registry's token server, for anyone or for who signs in; None when it gives none."""
-    realm = challenge.pop("realm", "")
+def _fetch_token(challenge: dict[str, str], login: HTTPBasicAuth | None) -> str | None:
+    """A token of the registry's token server, for anyone or for who logged in; None if it refuses."""
+    realm = challenge.get("realm", "")
     check_address(realm)  # a password goes there
     given = {name: challenge[name] for name in ("service", "scope") if name in challenge}
-    auth = (login.user, login.password) if login else None
-    answer = requests.get(realm, params=given, auth=auth, timeout=ANSWER_SECONDS)
+    answer = requests.get(realm, params=given, auth=login, timeout=ANSWER_SECONDS)
     content = answer.json() if answer.ok else {}
     return content.get("token") or content.get("access_token")

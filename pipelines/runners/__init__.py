@@ -1,4 +1,4 @@
-"""Runners: they run a pipeline on this machine, behind one signature.
+"""Runners: each runs a pipeline on this machine, behind one signature.
 
-`run(pipeline, arguments, *, run, display)` runs it to its end in the run's folder and raises `StepError`.
+`run(pipeline, arguments, *, run, display)` runs it to its end, in the folder of the run, and raises `StepError`.
 """

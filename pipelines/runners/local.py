@@ -19,7 +19,7 @@ from pipelines.run_folder import RunFolder
 from pipelines.runners.orchestration import Task, follow, run_tasks
 from pipelines.training import Placement
 
-SECONDS_TO_END = 5.0  # between asking an interrupted step to end and ending it
+SECONDS_TO_END = 5.0  # from asking an interrupted step to end, to killing it
 
 
 def placement() -> Placement:
@@ -44,7 +44,7 @@ def _start(task: Task, display: Display) -> int:
         **task.variables,
         # KFP's command calls `python3`: let it find the interpreter that runs this.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        # A folder of the user's that is named like one of our packages must not be imported instead.
+        # A folder of the user's with the name of one of our packages must not be imported instead.
         "PYTHONSAFEPATH": "1",
         ERROR_FILE: str(task.error_file),
         PROGRESS: "1",
@@ -69,7 +69,7 @@ def _start(task: Task, display: Display) -> int:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the step's processes, all of them, if they still run."""
+    """End all processes of the step that still run."""
     deadline = time.monotonic() + SECONDS_TO_END
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:

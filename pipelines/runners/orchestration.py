@@ -1,10 +1,11 @@
-"""KFP's own local orchestration, with the starting of each step left to the place.
+"""KFP's own local orchestration, with the starting of each step left to the runner.
 
 KFP resolves the graph, the artifacts and the order. Starting a step is ours, because KFP's own runners replace the text
 `python3` inside argument values, mix a step's output with their own, and leave the step running when interrupted.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import signal
@@ -22,6 +23,8 @@ from components.mnist.settings import Value
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
 
+METADATA_ONLY = ("system.Metrics", "system.ClassificationMetrics")  # may be nothing but entries in KFP's record
+
 
 @dataclass(frozen=True)
 class Task:
@@ -29,37 +32,36 @@ class Task:
 
     Attributes:
         name: Of the component.
-        image: The image it would run in.
-        command: Words, as KFP's executor wants them; `python3` among them is the step's Python.
+        image: The image that the pipeline names for it.
+        command: Words, as KFP's executor expects them; `python3` among them is the step's Python.
         variables: Environment variables that the pipeline sets.
-        root: The folder under which the step reads and writes artifacts, absolute.
-        log: The file that takes everything that the step prints.
-        error_file: Where the library writes why it failed.
+        log: The file for everything that the step prints.
+        error_file: Where the library writes why it failed; absolute.
     """
 
     name: str
     image: str
     command: list[str]
     variables: Mapping[str, str]
-    root: Path
     log: Path
     error_file: Path
 
     def parameters(self) -> dict[str, Value]:
-        """What the step's parameters are; whole numbers may be floats, as KFP passes them."""
+        """The step's parameters; whole numbers may be floats, as KFP passes them."""
         return dict(self._executor_input()["inputs"].get("parameterValues", {}))
 
     def input_paths(self) -> list[Path]:
-        """Where the artifacts lie that the step takes."""
+        """The paths of the step's input artifacts."""
         return [Path(artifact["uri"]) for artifact in self._artifacts("inputs")]
 
     def record_file(self) -> Path:
-        """Where KFP's executor writes, at its very end, what the step gives; its folder is the step's own."""
+        """The file in which KFP's executor records the step's outputs, at its very end, in the step's own folder."""
         return Path(self._executor_input()["outputs"]["outputFile"])
 
     def missing_outputs(self) -> list[Path]:
-        """What a step that succeeded must have written, and has not."""
-        files = [Path(artifact["uri"]) for artifact in self._artifacts("outputs") if has_content(artifact)]
+        """What a step that succeeded must have written, but has not."""
+        artifacts = self._artifacts("outputs")
+        files = [Path(each["uri"]) for each in artifacts if each["type"]["schemaTitle"] not in METADATA_ONLY]
         return [path for path in (self.record_file(), *files) if not path.exists()]
 
     def _artifacts(self, side: str) -> list[dict[str, Any]]:
@@ -70,12 +72,7 @@ class Task:
         return json.loads(self.command[self.command.index("--executor_input") + 1])
 
 
-def has_content(artifact: Mapping[str, Any]) -> bool:
-    """Whether an artifact is a file or folder; figures may be nothing but metadata in KFP's record."""
-    return artifact["type"]["schemaTitle"] not in ("system.Metrics", "system.ClassificationMetrics")
-
-
-# Runs a task to its end, shows what it says, and returns its exit code (negative: the signal that ended it); raises
+# Runs a task to its end, shows what it prints, and returns its exit code (negative: the signal that ended it); raises
 # StepError where it knows better why the task failed.
 Start = Callable[[Task, Display], int]
 
@@ -92,8 +89,8 @@ def run_tasks(
 
     Args:
         arguments: By parameter name; what is missing takes its default.
-        run: Takes the artifacts and logs.
-        display: Is told what happens.
+        run: Takes the artifacts, the logs and the seconds of each step.
+        display: Shows each step.
 
     Raises:
         StepError: The first task that fails; later tasks do not run.
@@ -102,56 +99,30 @@ def run_tasks(
     seconds: dict[str, float] = {}
     root = (run.folder / "kfp").absolute()
 
-    class Handler(task_handler_interface.ITaskHandler):
-        """What KFP calls for each task."""
-
-        def __init__(
-            self, image: str, full_command: list[str], pipeline_root: str, runner: object, env_vars: Mapping[str, str]
-        ) -> None:
-            name = full_command[full_command.index("--function_to_execute") + 1]
-            logs = run.logs.absolute()
-            self.task = Task(
-                name, image, full_command, env_vars, root, logs / f"{name}.log", logs / f"{name}.error.json"
-            )
-
-        def run(self) -> status.Status:
-            display.start_step(self.task.name)
-            failed = True
-            try:
-                failure = self._try()
-                failed = failure is not None
-            finally:
-                seconds[self.task.name] = round(display.end_step(failed=failed), 1)
-            if failure is None:
-                return status.Status.SUCCESS
+    def perform(task: Task) -> bool:
+        display.start_step(task.name)
+        succeeded = False
+        try:
+            _run_task(task, display, start)
+            succeeded = True
+        except StepError as failure:
             failures.append(failure)
-            return status.Status.FAILURE
-
-        def _try(self) -> StepError | None:
-            log = run.logs / self.task.log.name
-            try:
-                code = start(self.task, display)
-            except StepError as failure:
-                return failure
-            if code != 0:
-                return explain(self.task, code, log=log)
-            if missing := self.task.missing_outputs():
-                names = ", ".join(path.name for path in missing)
-                return StepError(self.task.name, f"ended without an error, but did not write {names}.", "", log)
-            return None
+        finally:
+            seconds[task.name] = round(display.end_step(failed=not succeeded), 1)
+        return succeeded
 
     try:
-        with _quiet(run.logs / "pipeline.log"), _handled_by(Handler):
+        with _kfp_calling(functools.partial(_TaskHandler, perform, run.logs), log=run.logs / "pipeline.log"):
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
             pipeline(**arguments)
     except RuntimeError:
-        # KFP only says that an inner task failed; the handler knows which one, and why.
+        # KFP reports only that an inner task failed: `failures` has which one, and why.
         if not failures:
             raise
     finally:
         run.save(seconds=seconds)
-        for resource in root.glob("*"):  # one folder, named by pipeline and time
-            resource.rename(run.steps)
+        for outputs in root.glob("*"):  # one folder, named by pipeline and time
+            outputs.rename(run.steps)
             root.rmdir()
     if failures:
         raise failures[0]
@@ -166,39 +137,63 @@ def follow(lines: Iterable[str], log: IO[str], display: Display) -> None:
         display.show_line(line)
 
 
-def explain(task: Task, code: int, *, log: Path) -> StepError:
-    """Say why a task failed: in the library's words, or by its exit code."""
+class _TaskHandler(task_handler_interface.ITaskHandler):
+    """KFP makes one for each task, and runs it."""
+
+    def __init__(
+        self,
+        perform: Callable[[Task], bool],
+        logs: Path,
+        *,
+        image: str,
+        full_command: list[str],
+        env_vars: Mapping[str, str],
+        **_: object,
+    ) -> None:
+        name = full_command[full_command.index("--function_to_execute") + 1]
+        error_file = logs.absolute() / f"{name}.error.json"
+        self.task = Task(name, image, full_command, env_vars, log=logs / f"{name}.log", error_file=error_file)
+        self.perform = perform
+
+    def run(self) -> status.Status:
+        return status.Status.SUCCESS if self.perform(self.task) else status.Status.FAILURE
+
+
+def _run_task(task: Task, display: Display, start: Start) -> None:
+    code = start(task, display)
+    if code != 0:
+        raise _explain_failure(task, code)
+    if missing := task.missing_outputs():
+        names = ", ".join(path.name for path in missing)
+        raise StepError(task.name, f"ended without an error, but did not write {names}.", log=task.log)
+
+
+def _explain_failure(task: Task, code: int) -> StepError:
+    """Why a task failed: in the library's words, or by its exit code."""
     if task.error_file.is_file():
         error = json.loads(task.error_file.read_text(encoding="utf-8"))
         message = error["message"] if error["expected"] else f"unexpected {error['error']}: {error['message']}"
-        return StepError(task.name, message, error["details"], log)
+        return StepError(task.name, message, log=task.log, details=error["details"])
     number = -code if code < 0 else code - 128  # a shell adds 128 to the signal that ended its child
     if number == signal.SIGKILL:
-        return StepError(task.name, "killed from outside, most often because memory ran out.", "", log)
-    if number in set(signal.Signals):
-        return StepError(task.name, f"ended by {signal.Signals(number).name}.", "", log)
-    lines = task.log.read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    return StepError(task.name, f"ended with exit code {code}; the last it printed: {last}", "", log)
+        message = "killed from outside, most often because memory ran out."
+    elif number in set(signal.Signals):
+        message = f"ended by {signal.Signals(number).name}."
+    else:
+        lines = task.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        message = f"ended with exit code {code}; the last it printed: {last}"
+    return StepError(task.name, message, log=task.log)
 
 
 @contextlib.contextmanager
-def _quiet(log: Path) -> Iterator[None]:
-    """Send what KFP itself prints and logs to a file."""
-    level = logging.root.level
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-        try:
-            yield
-        finally:
-            logging.root.setLevel(level)
-
-
-@contextlib.contextmanager
-def _handled_by(handler: type[task_handler_interface.ITaskHandler]) -> Iterator[None]:
-    """Let KFP's subprocess runner use our handler for each task."""
-    original = subprocess_task_handler.SubprocessTaskHandler
+def _kfp_calling(handler: Callable[..., _TaskHandler], *, log: Path) -> Iterator[None]:
+    """Let KFP's subprocess runner use our handler for each task; what KFP itself prints and logs goes to a file."""
+    original, level = subprocess_task_handler.SubprocessTaskHandler, logging.root.level
     subprocess_task_handler.SubprocessTaskHandler = handler
     try:
-        yield
+        with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+            yield
     finally:
         subprocess_task_handler.SubprocessTaskHandler = original
+        logging.root.setLevel(level)

@@ -1,1 +1,1 @@
-"""Schedules as code: planned by comparing the file with the platform, then applied."""
+"""Schedules as code: what the file desires is compared with what exists on the platform, then applied."""

@@ -1,4 +1,4 @@
-"""Tell from digits in a schedule's mark whether it is still what the file wants, and which part of it is not."""
+"""Detect by a hash in a schedule's mark whether it still is what the file desires, and which part of it is not."""
 
 import hashlib
 import json
@@ -9,14 +9,14 @@ from pipelines.compilation import Job
 from pipelines.profiles import Profile, Schedule
 
 TIMES = "times"
-# In this order, DIGITS of a hash each.
+# DIGITS of a hash for each, in this order.
 PARTS = (TIMES, "parameters", "pipeline or images", "profile or max_concurrency")
 DIGITS = 8
-FORM = 1  # raised when the same content makes another schedule than before
+FORM = 1  # to be raised when the same content makes another schedule than before
 
 
 def fingerprint(schedule: Schedule, job: Job, profile: Profile) -> str:
-    """Digits that change when anything does that makes a schedule what it is; whether it is paused does not.
+    """Digits that change with everything that makes a schedule what it is, except whether it is paused.
 
     Returns:
         32 lower-case hexadecimal digits.
@@ -32,20 +32,17 @@ def fingerprint(schedule: Schedule, job: Job, profile: Profile) -> str:
     ]
     settings = [FORM, schedule.max_concurrency, profile.model_dump(mode="json", exclude=set(profile.identity_keys))]
     parts = (times, dict(job.parameters), list(job.documents), settings)
-    return "".join(_digest(part) for part in parts)
+    texts = (json.dumps(part, sort_keys=True, separators=(",", ":")) for part in parts)
+    return "".join(hashlib.sha256(text.encode()).hexdigest()[:DIGITS] for text in texts)
 
 
 def find_changes(old: str, new: str) -> list[str]:
-    """Which of PARTS differ between two fingerprints; all of them when the old one is of another length."""
+    """Which of PARTS differ between two fingerprints; all of them when the old one has another length."""
     if len(old) != len(new):
         return list(PARTS)
-    return [part for part, then, now in zip(PARTS, _split(old), _split(new), strict=True) if then != now]
-
-
-def _split(digits: str) -> list[str]:
-    return [digits[first : first + DIGITS] for first in range(0, len(digits), DIGITS)]
-
-
-def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    starts = range(0, len(new), DIGITS)
+    return [
+        part
+        for part, start in zip(PARTS, starts, strict=True)
+        if old[start : start + DIGITS] != new[start : start + DIGITS]
+    ]

@@ -1,7 +1,7 @@
-"""A platform that keeps schedules in memory and breaks down where it is told to, for tests that need thousands of them.
+"""A platform that keeps schedules in memory and fails on demand, for tests that need thousands of them.
 
-What the real platforms say is tested against servers that speak their protocols; this one has only the meaning that
-`pipelines/platforms/base.py` gives to each call.
+The real platforms' answers are tested with servers that speak their protocols; this one only does what
+`pipelines/platforms/base.py` says of each call.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def interrupt_after(_platform: "MemoryPlatform", change: Callable[[], object]) -
 
 
 def interrupt_within(platform: "MemoryPlatform", change: Callable[[], object]) -> None:
-    """As on Vertex AI, which makes a schedule first and pauses it then."""
+    """As on Vertex AI, where a paused schedule is created active and then paused."""
     before = set(platform.existing)
     change()
     for id in set(platform.existing) - before:
@@ -45,13 +45,13 @@ FAULTS = (refuse, lose_answer, interrupt_before, interrupt_after, interrupt_with
 
 @dataclass
 class MemoryPlatform:
-    """Its methods are those of `Platform`.
+    """A `PlatformClient`.
 
     Attributes:
         existing: Every schedule by its id.
-        log: What was done, in order: a verb and the name of a schedule.
-        history: What stood after each of it.
-        faults: What happens instead of the n-th change from now on.
+        log: The changes in order: a verb and the name of a schedule.
+        history: All schedules after each change.
+        faults: What happens instead of a change, by its number from now on, from 0.
     """
 
     existing: dict[str, Existing] = field(default_factory=dict)

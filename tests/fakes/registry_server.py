@@ -1,4 +1,4 @@
-"""A container registry, played on this machine: manifests by digest, and a token server that knows its users."""
+"""A fake container registry on this machine: manifests by digest, and a token server with users."""
 
 import base64
 import json
@@ -20,9 +20,9 @@ class Registry:
         images: Name and digest of each.
         users: Passwords by user.
         is_open: Whether everyone may pull.
-        scheme: How it asks who one is: "Bearer", by its token server, or "Basic".
-        status: Answers this to everything, when it is set.
-        changes: Whatever was asked that would change something.
+        scheme: How a client signs in: "Bearer", by the token server, or "Basic".
+        status: The answer to every request, if set.
+        changes: Requests that would change something.
     """
 
     images: set[tuple[str, str]] = field(default_factory=set)
@@ -57,7 +57,7 @@ class Registry:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,4 +1,4 @@
-"""The schedules on a platform that is played, as its own state has them; nothing is asked through the client."""
+"""The schedules of the fake platforms, read from the servers' own state and not through a client."""
 
 import json
 import re
@@ -15,20 +15,20 @@ from tests.fakes.vertex.runs import succeed
 from tests.fakes.vertex.server import VertexServer
 
 BY_HAND = "Somebody's own"
-# What goes wrong at a call: before it was carried out, passing or not, or afterwards, so that only its answer is lost.
-PASSING = ("busy", "broken", "unavailable", "silent", "cut")
-LASTING = ("signed out", "denied", "missing", "invalid")
+# What goes wrong at a call: before it is carried out, for once or for good, or afterwards, so that its answer is lost.
+TRANSIENT = ("busy", "broken", "unavailable", "silent", "cut")
+PERMANENT = ("signed out", "denied", "missing", "invalid")
 AFTERWARDS = " afterwards"
 LOST = ("unavailable afterwards", "silent afterwards", "cut afterwards")
 OFTEN = 1000
 
 
 @dataclass(frozen=True)
-class Stands:
+class StoredSchedule:
     """A schedule as the platform has it.
 
     Attributes:
-        times: The cron expression and the time zone in the platform's own words.
+        times: The cron expression, and the time zone on Vertex AI, as the platform writes them.
         parameters: Of its runs.
     """
 
@@ -40,39 +40,39 @@ class Stands:
 
 
 class Played(Protocol):
-    """A platform, as far as tests of schedules look at it and break it.
+    """What tests of schedules read from a fake platform, and how they break it.
 
     Attributes:
-        table: For mnist.toml, named `there`.
-        environment: What lets the command reach it and sign in.
+        table: A profile for mnist.toml, named `there`.
+        environment: Variables with which another process reaches it and signs in.
     """
 
     table: str
     environment: Mapping[str, str]
 
-    def own(self) -> list[Stands]:
-        """The schedules that bear a mark of profile `there`, the oldest first."""
+    def own(self) -> list[StoredSchedule]:
+        """The schedules with a mark of profile `there`, the oldest first."""
 
     def others(self) -> list[str]:
-        """Everything about the schedules that bear none."""
+        """Everything about the schedules without such a mark."""
 
     def make_by_hand(self) -> None:
-        """Make a schedule as somebody else would, on the platform's page."""
+        """Create a schedule as somebody else would, on the platform's page."""
 
     def fail(self, call: str, kind: str, *, times: int = 1) -> None:
-        """Break the next times of create, list, pause, resume or delete; by a kind of PASSING, LASTING or LOST."""
+        """Break the next calls of create, list, pause, resume or delete, by a kind of TRANSIENT, PERMANENT or LOST."""
 
     def heal(self) -> None:
-        """Let nothing go wrong any more."""
+        """End every fault."""
 
     def now(self) -> datetime:
-        """What its clock shows."""
+        """The platform's clock."""
 
     def pass_time(self, passed: timedelta) -> int:
-        """Put its clock forward; returns how many runs schedules started meanwhile, whoever made them."""
+        """Put its clock forward; returns how many runs all schedules started meanwhile."""
 
     def runs(self) -> dict[str, Mapping[str, Any]]:
-        """Parameters of every run, by its name."""
+        """Parameters of every run, by its id."""
 
 
 class OnVertex:
@@ -101,9 +101,9 @@ class OnVertex:
             f'pipeline_root = "gs://bucket/root"\nendpoint = "{server.endpoint}"\n'
         )
 
-    def own(self) -> list[Stands]:
+    def own(self) -> list[StoredSchedule]:
         return [
-            Stands(
+            StoredSchedule(
                 id,
                 each.create_pipeline_job_request.pipeline_job.labels["mnist-schedule"],
                 each.cron,
@@ -184,10 +184,10 @@ class OnKubeflow:
         self.table = f'[there]\nplatform = "kubeflow"\nhost = "{server.host}"\nnamespace = "team-a"\n'
         self._passed = timedelta()
 
-    def own(self) -> list[Stands]:
+    def own(self) -> list[StoredSchedule]:
         marked = [(each, self._mark(each)) for each in self.server.recurring_runs.values()]
         return [
-            Stands(
+            StoredSchedule(
                 each["recurring_run_id"],
                 mark["name"],
                 each["trigger"]["cron_schedule"]["cron"],

@@ -88,7 +88,7 @@ def test_a_parameter_that_the_pipeline_does_not_take_is_refused(given: dict[str,
 def test_without_pushed_images_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(container_images, "LOCK_FILE", str(tmp_path / "images.lock"))
     with pytest.raises(
-        ImageError, match=r"images.lock: not there, so no pushed images are known.* make push REGISTRY="
+        ImageError, match=r"images.lock: no such file, so no pushed images are known.* make push REGISTRY="
     ):
         compilation.build_job(kubeflow(), {})
 

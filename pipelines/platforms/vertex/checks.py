@@ -11,7 +11,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 from google.cloud.aiplatform_v1.types import ListPipelineJobsRequest
 
-from pipelines.checks import Check, Finding, UntoldError, fail, ok, skip, warn
+from pipelines.checks import Check, Finding, NotCheckedError, fail, ok, skip, warn
 from pipelines.platforms import shared_checks
 from pipelines.platforms.vertex import accelerators, errors, google_apis
 from pipelines.platforms.vertex.client import Vertex as VertexClient
@@ -164,7 +164,7 @@ class Vertex:
         url = f"{google_apis.STORAGE}/storage/v1/b/{bucket.removeprefix('gs://')}/iam/testPermissions"
         try:
             granted = (self._google.act_as(account).get(url, {"permissions": wanted}) or {}).get("permissions", ())
-        except UntoldError:
+        except NotCheckedError:
             return skip(
                 f"only {account} itself can ask, and you may not act as it here (role Service Account Token Creator); "
                 f"look: gcloud storage buckets get-iam-policy {bucket}"

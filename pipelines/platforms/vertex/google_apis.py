@@ -14,7 +14,7 @@ from google.auth.transport.requests import AuthorizedSession
 from google.oauth2 import credentials as oauth2
 
 from components.mnist.storage.causes import find_cause
-from pipelines.checks import UntoldError
+from pipelines.checks import NotCheckedError
 
 CLOUD = ("https://www.googleapis.com/auth/cloud-platform",)
 ANSWER_SECONDS = 8.0
@@ -44,7 +44,7 @@ class Google:
         """Read one thing; None when it is not there.
 
         Raises:
-            UntoldError: The API does not tell.
+            NotCheckedError: The API does not say.
         """
         return self._ask("GET", url, params=parameters)
 
@@ -52,7 +52,7 @@ class Google:
         """Read a list page by page; nothing when what holds it is not there.
 
         Raises:
-            UntoldError: The API does not tell.
+            NotCheckedError: The API does not say.
         """
         token: str | None = ""
         for _ in range(PAGES):
@@ -69,7 +69,7 @@ class Google:
             url: Of the resource's method testIamPermissions.
 
         Raises:
-            UntoldError: The API does not tell.
+            NotCheckedError: The API does not say.
         """
         answer = self._ask("POST", url, json={"permissions": list(wanted)})
         return None if answer is None else [each for each in wanted if each not in answer.get("permissions", ())]
@@ -78,12 +78,12 @@ class Google:
         """The same APIs, asked for five minutes in the name of a service account.
 
         Raises:
-            UntoldError: Who signed in may not act as it.
+            NotCheckedError: Who signed in may not act as it.
         """
         url = f"{IAM_CREDENTIALS}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         answer = self._ask("POST", url, json={"scope": CLOUD, "lifetime": "300s"})
         if answer is None:
-            raise UntoldError(f"there is no {account}.")
+            raise NotCheckedError(f"there is no {account}.")
         return Google(oauth2.Credentials(token=answer["accessToken"]), project=self._project)
 
     def _ask(self, method: str, url: str, **words: Any) -> dict[str, Any] | None:
@@ -94,14 +94,14 @@ class Google:
                 method, url, timeout=ANSWER_SECONDS, max_allowed_time=2 * ANSWER_SECONDS, **words
             )
         except GoogleAuthError as error:
-            raise UntoldError(f"signing in for {host} failed ({type(error).__name__}).") from None
+            raise NotCheckedError(f"signing in for {host} failed ({type(error).__name__}).") from None
         except requests.RequestException as error:
-            raise UntoldError(f"{host} cannot be reached ({find_cause(error)}).") from None
+            raise NotCheckedError(f"{host} cannot be reached ({find_cause(error)}).") from None
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
         content = _read(answer)
         if not answer.ok:
-            raise UntoldError(self._explain(host, answer.status_code, content))
+            raise NotCheckedError(self._explain(host, answer.status_code, content))
         return content
 
     def _explain(self, host: str, status: int, content: Mapping[str, Any]) -> str:

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
 from components.mnist.data.sources import SAMPLE
 from components.mnist.errors import SettingError
-from pipelines import checks, container_images
-from pipelines.checks import Check, Finding, UntoldError, Verdict, ok, perform
+from pipelines import checks, cli, container_images
+from pipelines.checks import Check, Finding, NotCheckedError, Verdict, ok, perform
 from pipelines.commands import doctor
 from pipelines.doctor import data, machine, packages
 from tests.conftest import MNIST
+from tests.pipelines.test_container_images import checkout, git  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,13 +36,11 @@ Doctor = Callable[..., tuple[int, str]]
 @pytest.fixture
 def mnist_doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
     """The command in the current folder: its exit code, and what it printed."""
-    app = typer.Typer()
-    app.command()(doctor.doctor)
 
     def run(*words: str) -> tuple[int, str]:
         printed = StringIO()
         monkeypatch.setattr(doctor, "console", Console(file=printed, highlight=False))
-        return CliRunner().invoke(app, list(words), catch_exceptions=False).exit_code, printed.getvalue()
+        return CliRunner().invoke(cli.app, ["doctor", *words], catch_exceptions=False).exit_code, printed.getvalue()
 
     return run
 
@@ -62,7 +60,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, on a machine without an engine or a network."""
+    """An empty current folder, on a machine without an engine or a network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     monkeypatch.setenv("MNIST_URL", "https://127.0.0.1:9/mnist.npz")
@@ -83,7 +81,7 @@ def test_this_machine_is_fine_and_what_is_not_needed_only_warns(elsewhere: Path,
     assert printed.splitlines()[-1] == "7 ok, 2 warning, 3 not checked"
 
 
-def test_what_was_asked_for_and_is_not_there_fails(elsewhere: Path, mnist_doctor: Doctor) -> None:
+def test_an_engine_that_was_asked_for_and_is_missing_fails(elsewhere: Path, mnist_doctor: Doctor) -> None:
     code, printed = mnist_doctor("--on", "docker")
     assert code == 1
     verdict, words = read(printed)["engine"]
@@ -102,18 +100,18 @@ def test_nothing_is_changed_by_looking(elsewhere: Path, mnist_doctor: Doctor) ->
     assert set(Path("/dev/shm").iterdir()) <= shared
 
 
-def test_a_profile_that_is_not_there_is_one_failing_line(elsewhere: Path, mnist_doctor: Doctor) -> None:
+def test_a_missing_profile_is_one_failing_line(elsewhere: Path, mnist_doctor: Doctor) -> None:
     code, printed = mnist_doctor("--on", "cluster")
     assert code == 1
     assert read(printed)["profile"] == (
         "failing",
-        "--on cluster: no such place; expected local, docker, or a profile of mnist.toml, which is not there. Start "
-        "from the example: cp mnist.example.toml mnist.toml",
+        "--on cluster: neither local nor docker, and there is no mnist.toml with profiles. Start from the example: "
+        "cp mnist.example.toml mnist.toml",
     )
     assert read(printed)["Python"][0] == "ok"
 
 
-def test_a_secret_that_stands_in_the_profile_is_not_shown(elsewhere: Path, mnist_doctor: Doctor) -> None:
+def test_a_secret_in_the_profile_is_not_shown(elsewhere: Path, mnist_doctor: Doctor) -> None:
     (elsewhere / "mnist.toml").write_text(
         '[cluster]\nplatform = "kubeflow"\nhost = "http://user:hunter2@127.0.0.1"\npassword = "hunter2"\n'
     )
@@ -131,21 +129,21 @@ def look(function: Callable[[], Finding], **words: object) -> Finding:
     return perform(Check("it", function, **words), {})  # type: ignore[arg-type]
 
 
-def test_what_a_check_refuses_is_failing_in_its_own_words() -> None:
+def test_an_error_that_a_check_raises_is_failing_in_its_own_words() -> None:
     def refuse() -> Finding:
         raise SettingError("host: wrong.\nCorrect it.")
 
     assert look(refuse) == Finding(Verdict.FAILING, "host: wrong. Correct it.")
 
 
-def test_what_nobody_tells_is_not_checked() -> None:
-    def say_nothing() -> Finding:
-        raise UntoldError("it is closed.")
+def test_a_check_that_cannot_find_out_is_not_checked() -> None:
+    def give_up() -> Finding:
+        raise NotCheckedError("it is closed.")
 
-    assert look(say_nothing) == Finding(Verdict.SKIPPED, "because it is closed.")
+    assert look(give_up) == Finding(Verdict.SKIPPED, "because it is closed.")
 
 
-def test_a_check_that_breaks_tells_where_but_not_its_words() -> None:
+def test_a_check_that_breaks_says_where_but_hides_the_error_s_words() -> None:
     def break_down() -> Finding:
         raise KeyError("token=hunter2")
 
@@ -168,18 +166,18 @@ def test_a_check_that_hangs_is_given_up() -> None:
     assert "no answer within 0.05 seconds" in found.text
 
 
-def test_one_failing_check_keeps_only_those_from_being_made_that_need_it() -> None:
+def test_a_failing_check_leaves_out_only_those_that_need_it() -> None:
     def refuse() -> Finding:
         raise SettingError("no.")
 
-    stand: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     made = [
         Check("first", refuse),
         Check("second", lambda: ok("fine"), needs=("first",)),
         Check("third", lambda: ok("fine"), needs=("second",)),
         Check("fourth", lambda: ok("fine")),
     ]
-    texts = [perform(each, stand).text for each in made]
+    texts = [perform(each, passed).text for each in made]
     assert texts == [
         "no.",
         "because it needs first, see above",
@@ -188,17 +186,17 @@ def test_one_failing_check_keeps_only_those_from_being_made_that_need_it() -> No
     ]
 
 
-def test_what_nobody_tells_keeps_nothing_from_being_made() -> None:
-    def say_nothing() -> Finding:
-        raise UntoldError("it is closed.")
+def test_a_check_that_could_not_find_out_leaves_out_nothing() -> None:
+    def give_up() -> Finding:
+        raise NotCheckedError("it is closed.")
 
-    stand: dict[str, bool] = {}
-    perform(Check("first", say_nothing), stand)
-    assert perform(Check("second", lambda: ok("fine"), needs=("first",)), stand) == ok("fine")
+    passed: dict[str, bool] = {}
+    perform(Check("first", give_up), passed)
+    assert perform(Check("second", lambda: ok("fine"), needs=("first",)), passed) == ok("fine")
 
 
 @pytest.mark.parametrize("make", [checks.fail, checks.warn])
-def test_no_trouble_is_told_without_what_mends_it(make: Callable[..., Finding]) -> None:
+def test_no_trouble_is_reported_without_a_remedy(make: Callable[..., Finding]) -> None:
     with pytest.raises(TypeError, match="remedy"):
         make("it is broken.")
 
@@ -215,7 +213,7 @@ def test_an_old_python_is_refused() -> None:
 
 @pytest.fixture
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the lock that takes the place of the project's own."""
+    """A copy of the lock that is used instead of the project's own."""
     for name in ("requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     monkeypatch.setattr(container_images, "ROOT", tmp_path)
@@ -228,7 +226,7 @@ def change(file: Path, pattern: str, replacement: str) -> None:
     file.write_text(changed)
 
 
-def test_the_environment_is_held_against_the_lock(lock: Path) -> None:
+def test_the_environment_is_compared_with_the_lock(lock: Path) -> None:
     assert packages.check_packages(("train", "cli")).verdict is Verdict.OK
     version = np.__version__
     change(lock, r"^numpy==\S+", "numpy==1.0.0")
@@ -238,9 +236,9 @@ def test_the_environment_is_held_against_the_lock(lock: Path) -> None:
     assert "make --always-make install" in found.text
 
 
-def test_a_missing_package_is_named_and_so_is_what_only_an_extra_needs(lock: Path) -> None:
+def test_a_missing_package_is_named_where_its_extra_is_needed(lock: Path) -> None:
     change(lock.with_name("pyproject.toml"), r'^  "typer>=[^"]*",$', '  "typer>=0.16",\n  "no-such-thing",')
-    assert "no-such-thing not installed." in packages.check_packages(("cli",)).text
+    assert "no-such-thing is not installed." in packages.check_packages(("cli",)).text
     assert packages.check_packages(("train",)).verdict is Verdict.OK
 
 
@@ -255,7 +253,7 @@ def test_without_a_lock_nothing_is_claimed(lock: Path) -> None:
     assert packages.check_packages(("cli",)).verdict is Verdict.SKIPPED
 
 
-def test_a_folder_for_runs_that_may_not_be_written_to_is_failing() -> None:
+def test_a_folder_for_runs_that_cannot_be_written_is_failing() -> None:
     found = machine.check_disk(Path("/proc/runs"))
     assert found.verdict is Verdict.FAILING
     assert "mnist run --runs FOLDER" in found.text
@@ -269,11 +267,25 @@ def test_a_disk_without_room_for_a_run_is_failing(tmp_path: Path, monkeypatch: p
     assert machine.check_disk(tmp_path / "runs").verdict is Verdict.WARNING
 
 
-def test_without_git_it_says_what_is_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = machine.check_git()
+def test_the_name_of_the_code_and_its_commit_are_reported(checkout: Path) -> None:  # noqa: F811
+    name, head = container_images.tag(), git(checkout, "rev-parse", "HEAD")[:12]
+    assert machine.check_code() == ok(f"{name}, of commit {head}")
+    (checkout / "components" / "step.py").write_text("answer = 43\n")
+    assert machine.check_code() == ok(f"{container_images.tag()}, of commit {head}, with uncommitted changes")
+    (checkout / ".git" / "HEAD").write_text("nonsense")
+    found = machine.check_code()
     assert found.verdict is Verdict.WARNING
-    assert "sudo apt-get install git" in found.text
+    assert "git cannot read this checkout" in found.text
+    (checkout / ".git").rename(checkout.parent / "elsewhere")
+    assert machine.check_code().verdict is Verdict.OK
+    assert "no git checkout of its own" in machine.check_code().text
+
+
+def test_without_git_it_says_what_is_lost(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: F811
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = machine.check_code()
+    assert found.verdict is Verdict.WARNING
+    assert "runs record no commit. Install it: sudo apt-get install git" in found.text
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="needs to mount")
@@ -297,17 +309,17 @@ def nvidia_smi(folder: Path, script: str) -> None:
     (folder / "nvidia-smi").chmod(0o755)
 
 
-def test_a_gpu_without_its_libraries_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_its_libraries_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, "echo 'NVIDIA L4, 550.54.15, 23034 MiB'")
     monkeypatch.setenv("PATH", str(tmp_path))
     found = machine.check_gpu()
-    if packages.find_missing(("gpu",)):
+    if None in packages.find_needed(("gpu",)).values():
         assert found.verdict is Verdict.WARNING
         assert "make --always-make install GPU=1" in found.text
     assert found.text.startswith("NVIDIA L4, 23034 MiB, driver 550.54.15")
 
 
-def test_a_driver_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_that_does_not_answer_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvidia_smi(tmp_path, 'echo "NVIDIA-SMI has failed because it couldn\'t communicate with the driver."; exit 9')
     monkeypatch.setenv("PATH", str(tmp_path))
     found = machine.check_gpu()
@@ -324,7 +336,7 @@ def test_a_machine_without_a_gpu_is_fine(tmp_path: Path, monkeypatch: pytest.Mon
 def test_every_profile_is_read(tmp_path: Path) -> None:
     file = tmp_path / "mnist.toml"
     file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n\n[two]\nplatform = "mars"\n')
-    with pytest.raises(SettingError, match=r"\[two\] has platform is 'mars'"):
+    with pytest.raises(SettingError, match=r"\[two\] has the platform 'mars'"):
         machine.check_profiles(file)
     file.write_text('[one]\nplatform = "kubeflow"\nhost = "http://127.0.0.1"\n')
     assert "has one;" in machine.check_profiles(file).text
@@ -334,7 +346,7 @@ def test_every_profile_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.mnist
-def test_mnist_is_known_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_is_recognized_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.check_file(MNIST) == Finding(Verdict.OK, f"{MNIST} is MNIST, whole")
     with np.load(MNIST) as file:
         arrays = dict(file)
@@ -343,7 +355,7 @@ def test_mnist_is_known_by_what_is_in_it(tmp_path: Path, monkeypatch: pytest.Mon
     np.savez(tmp_path / "mnist.npz", **arrays)
     found = data.check_file(tmp_path / "mnist.npz")
     assert found.verdict is Verdict.WARNING
-    assert "other data than MNIST (y_test)" in found.text
+    assert "holds other data than MNIST (y_test)" in found.text
 
 
 @pytest.mark.parametrize("cut", [10, 5000, -10])
@@ -362,14 +374,12 @@ def test_a_byte_that_changed_inside_is_noticed(tmp_path: Path) -> None:
     assert data.check_file(tmp_path / "mnist.npz").verdict is Verdict.FAILING
 
 
-def test_what_runs_would_take_for_mnist_is_hashed_as_they_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_checksum_that_runs_are_given_is_used_here_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_SHA256", hashlib.sha256(SAMPLE.read_bytes()).hexdigest())
     assert data.check_file(SAMPLE).verdict is Verdict.OK
 
 
-def test_the_address_is_asked_for_the_head_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_is_asked_for_headers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -383,7 +393,7 @@ def test_the_address_is_asked_for_the_head_only(tmp_path: Path, monkeypatch: pyt
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("MNIST_URL", f"{address}/mnist.npz")
         found = data.check_fetching(Path("data/mnist.npz"))
-        assert found == ok("data/mnist.npz is not there yet; the next run fetches it from 127.0.0.1 (1.5 MB)")
+        assert found == ok("data/mnist.npz is missing; the next run fetches it from 127.0.0.1 (1.5 MB)")
         monkeypatch.setenv("MNIST_URL", f"{address}/gone.npz")
         assert "127.0.0.1 answers 404" in data.check_fetching(Path("data/mnist.npz")).text
         server.shutdown()

@@ -31,9 +31,9 @@ def profile(host: str, **keys: Any) -> KubeflowProfile:
 
 def look(host: str, **keys: Any) -> dict[str, Finding]:
     """Every check of a profile but those of images, by name."""
-    stand: dict[str, bool] = {}
+    passed: dict[str, bool] = {}
     checks = kubeflow_checks.for_profile(profile(host, **keys))
-    return {each.name: perform(each, stand) for each in checks if each.name not in ("images", "registry")}
+    return {each.name: perform(each, passed) for each in checks if each.name not in ("images", "registry")}
 
 
 def token(ends: float) -> str:

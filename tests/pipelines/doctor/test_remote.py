@@ -1,7 +1,8 @@
-"""What a remote place needs of this side: images in a registry, schedules that can be, a bucket."""
+"""What a platform needs of this side: images in a registry, schedules that it can run, a bucket."""
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from components import STEPS_IMAGE, TRAINER_IMAGE
 from components.mnist.errors import SettingError
 from pipelines import container_images
-from pipelines.checks import Finding, Verdict
+from pipelines.checks import Finding, NotCheckedError, Verdict
 from pipelines.container_images import ImageError
 from pipelines.platforms import registry, shared_checks
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
@@ -35,7 +36,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registry
 
 @pytest.fixture
 def lock(checkout: Path, server: Registry) -> Path:  # noqa: F811
-    """A lock of images of this commit in that registry."""
+    """A lock of images of this code in that registry."""
     names = (STEPS_IMAGE, TRAINER_IMAGE)
     references = {name: f"{server.host}/team/{name}@{DIGEST}" for name in names}
     container_images.write_lock(references, checkout / container_images.LOCK_FILE)
@@ -58,12 +59,12 @@ def log_in(folder: Path, host: str, user: str, password: str) -> None:
     (folder / "config.json").write_text(json.dumps({"auths": {host: {"auth": auth}}}))
 
 
-def test_the_images_of_this_commit_must_have_been_pushed(lock: Path) -> None:
+def test_the_images_of_this_code_must_have_been_pushed(lock: Path) -> None:
     found = shared_checks.check_images(profile())
     assert found.verdict is Verdict.OK
     assert container_images.tag() in found.text
     (lock.parent / "components" / "step.py").write_text("answer = 43\n")
-    with pytest.raises(ImageError, match="changes that are in no commit"):
+    with pytest.raises(ImageError, match="uncommitted changes"):
         shared_checks.check_images(profile())
     git(lock.parent, "commit", "--all", "--quiet", "--message", "second")
     with pytest.raises(ImageError, match=r"holds the images of .* but this code is .*make push"):
@@ -71,41 +72,46 @@ def test_the_images_of_this_commit_must_have_been_pushed(lock: Path) -> None:
 
 
 def test_a_gpu_needs_the_trainer_with_cuda(lock: Path) -> None:
-    with pytest.raises(ImageError, match=r"not pushed for this commit.*GPU=1"):
+    with pytest.raises(ImageError, match=r"not pushed for this code.*GPU=1"):
         shared_checks.check_images(profile(accelerator="nvidia.com/gpu"))
 
 
-def test_an_open_registry_tells_what_it_has(lock: Path, server: Registry) -> None:
+def test_an_open_registry_says_what_it_has(lock: Path, server: Registry) -> None:
     assert check_registry() == Finding(Verdict.OK, f"{server.host} has all of them")
     server.images.remove((f"team/{TRAINER_IMAGE}", DIGEST))
     found = check_registry()
     assert found.verdict is Verdict.FAILING
-    assert f"no {server.host}/team/{TRAINER_IMAGE} of this commit any more" in found.text
+    assert f"no {server.host}/team/{TRAINER_IMAGE} of this code any more" in found.text
     assert "make push REGISTRY=host/path" in found.text
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
 def test_a_closed_registry_is_asked_with_the_login_of_docker(
-    lock: Path, server: Registry, tmp_path: Path, scheme: str
+    lock: Path, server: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     server.is_open, server.scheme, server.users = False, scheme, {"robot": "hunter2"}
-    found = check_registry()
-    assert found.verdict is Verdict.SKIPPED
-    assert f"{server.host} wants credentials; ask with yours: docker manifest inspect {server.host}/team/" in found.text
+    words = f"{server.host} wants credentials; ask with yours: docker manifest inspect {server.host}/team/"
+    with pytest.raises(NotCheckedError, match=re.escape(words)):
+        check_registry()
     log_in(tmp_path, server.host, "robot", "wrong")
-    assert "other than those found here" in check_registry().text
+    with pytest.raises(NotCheckedError, match="other than those found here"):
+        check_registry()
     log_in(tmp_path, server.host, "robot", "hunter2")
+    assert check_registry().verdict is Verdict.OK
+    # What other programs know about this host is no better.
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert check_registry().verdict is Verdict.OK
 
 
-def test_a_registry_that_is_out_of_reach_may_still_be_in_reach_of_the_platform(lock: Path, server: Registry) -> None:
+def test_a_registry_out_of_reach_may_still_be_in_reach_of_the_platform(lock: Path, server: Registry) -> None:
     server.status = 503
-    assert f"{server.host} answers 503" in check_registry().text
+    with pytest.raises(NotCheckedError, match=f"{server.host} answers 503"):
+        check_registry()
     server.status = None
     server.close()
-    found = check_registry()
-    assert found.verdict is Verdict.SKIPPED
-    assert "cannot be reached from here" in found.text
+    with pytest.raises(NotCheckedError, match="cannot be reached from here"):
+        check_registry()
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def look(google: GoogleServer, vertex_server: VertexServer) -> Look:
                 **keys,
             }
         )
-        stand: dict[str, bool] = {}
+        passed: dict[str, bool] = {}
         checks = [each for each in vertex_checks.for_profile(profile) if each.name not in ("images", "registry")]
-        return {check.name: perform(check, stand) for check in checks}
+        return {check.name: perform(check, passed) for check in checks}
 
     return look
 

@@ -1,6 +1,5 @@
 """Pipelines in containers: a real engine, real containers, tiny steps; and the real pipeline against the local one."""
 
-import contextlib
 import http.server
 import ipaddress
 import json
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -23,12 +21,12 @@ from kfp import dsl
 from kfp.dsl import base_component
 from rich.console import Console
 
-from components import STEPS_IMAGE, TRAINER_IMAGE
+from components import STEPS_IMAGE
 from pipelines import container_images
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
-from pipelines.runners import docker as place
-from pipelines.runners.engine import LABEL, Engine, open_engine
+from pipelines.runners import docker
+from pipelines.runners.engine import LABEL, Engine
 from pipelines.runners.engine_connection import EngineError
 
 pytestmark = pytest.mark.docker
@@ -40,19 +38,31 @@ SOMEBODY = 12345
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def speak(text: str, said: dsl.Output[dsl.Artifact]) -> None:
-    """Write the text down, say it, and go on for a while."""
+    """Write the text down and say it."""
     import sys
-    import time
     from pathlib import Path
 
     from components.mnist.progress import say
 
     Path(said.path).write_text(text)
     say(f"heard: {text}")
+    print("a library's chatter", file=sys.stderr)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def ask(answer: dsl.Output[dsl.Artifact]) -> None:
+    """Ask on standard error, within a line on standard output, and wait for the answer."""
+    import sys
+    import time
+    from pathlib import Path
+
     print("half a line, ", end="", flush=True)
-    print("a library's chatter", file=sys.stderr, flush=True)
-    time.sleep(1)
-    print("and its other half: ✓", flush=True)
+    print("a question", file=sys.stderr, flush=True)
+    for _ in range(600):
+        if Path(answer.path).exists():
+            break
+        time.sleep(0.1)
+    print("and its other half: ✓" if Path(answer.path).exists() else "and no answer")
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -141,9 +151,9 @@ def leave(code: int, said: dsl.Output[dsl.Artifact]) -> None:
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def forget(said: dsl.Output[dsl.Artifact], figures: dsl.Output[dsl.Metrics]) -> None:
-    """Succeed without writing what was promised; figures may be metadata only."""
-    figures.log_metric("accuracy", 0.5)
+def forget(said: dsl.Output[dsl.Artifact], numbers: dsl.Output[dsl.Metrics]) -> None:
+    """Succeed without writing what was promised; metrics may be metadata only."""
+    numbers.log_metric("accuracy", 0.5)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -164,6 +174,11 @@ def train(require_gpu: bool) -> None:
 @dsl.pipeline(name="speaking")
 def speaking(text: str) -> None:
     speak(text=text)
+
+
+@dsl.pipeline(name="asking")
+def asking() -> None:
+    ask()
 
 
 @dsl.pipeline(name="looking")
@@ -216,37 +231,20 @@ def gpu_training(require_gpu: bool) -> None:
     train(require_gpu=require_gpu)
 
 
-def give_up(reason: str) -> None:
-    """Skip where somebody merely has no engine; fail where tests must have one."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """The engine, with the images of this code in it."""
-    with contextlib.ExitStack() as stack:
-        try:
-            engine = stack.enter_context(open_engine())
-            place.require_image(engine, IMAGE)
-            place.require_image(engine, container_images.local_reference(TRAINER_IMAGE))
-        except EngineError as error:
-            give_up(str(error))
-        yield engine
-
-
-def containers(engine: Engine) -> list[str]:
-    """Names of this project's containers, running or not."""
+def containers(engine: Engine, folder: Path) -> list[str]:
+    """Names of the steps' containers that write into a folder, running or not."""
     found = engine.client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
-    return [container.name for container in found]
+    return [
+        container.name
+        for container in found
+        if any(mount.get("Source", "").startswith(str(folder)) for mount in container.attrs["Mounts"])
+    ]
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(engine: Engine) -> Iterator[None]:
-    before = set(containers(engine))
+def nothing_left_behind(engine: Engine, tmp_path: Path) -> Iterator[None]:
     yield
-    assert set(containers(engine)) <= before
+    assert containers(engine, tmp_path) == []
 
 
 @pytest.fixture
@@ -287,29 +285,41 @@ def with_image(component: base_component.BaseComponent, image: str) -> base_comp
 
 def test_a_run_looks_like_a_local_one(run: RunFolder, display: Display, tmp_path: Path) -> None:
     text = "/opt/python3 $HOME `ls` \"quoted\" 'twice' 数字"
-    place.run(speaking, {"text": text}, run=run, display=display)
+    docker.run(speaking, {"text": text}, run=run, display=display)
     assert (run.steps / "speak" / "said").read_text() == text
     log = (run.logs / "speak.log").read_text().splitlines()
     assert f"container: {IMAGE}, memory up to 2 GiB, no network" in log
     assert f"heard: {text}" in log
-    assert "half a line, and its other half: ✓" in log
-    assert log.index("a library's chatter") < log.index("half a line, and its other half: ✓")
+    assert "a library's chatter" in log
     assert (tmp_path / "shown").read_text().startswith(f"speak\n  heard: {text}\n")
     assert sorted(path.name for path in run.folder.iterdir()) == ["logs", "run.json", "steps"]
 
 
-def test_lines_arrive_while_the_step_runs(run: RunFolder, tmp_path: Path) -> None:
-    class Watch(Display):
-        def show_line(self, line: str) -> None:
-            heard[line.split(":")[0]] = time.monotonic()
+class Reacting(Display):
+    """Calls something when a step prints this line."""
 
-    heard: dict[str, float] = {}
-    place.run(speaking, {"text": "hello"}, run=run, display=Watch(Console(file=StringIO()), verbose=True))
-    assert heard["half a line, and its other half"] - heard["@say heard"] > 0.8
+    def __init__(self, expected: str, react: Callable[[], object]) -> None:
+        super().__init__(Console(file=StringIO()), verbose=True)
+        self.expected = expected
+        self.react = react
+
+    def show_line(self, line: str) -> None:
+        if line.rstrip() == self.expected:
+            self.react()
+
+
+def test_lines_arrive_while_the_step_runs_and_their_halves_do_not_mix(run: RunFolder) -> None:
+    def answer() -> None:
+        (folder,) = run.folder.glob("kfp/*/ask")
+        (folder / "answer").touch()
+
+    docker.run(asking, {}, run=run, display=Reacting("a question", answer))
+    log = (run.logs / "ask.log").read_text().splitlines()
+    assert log.index("a question") < log.index("half a line, and its other half: ✓")
 
 
 def test_a_container_may_do_what_its_step_needs_and_no_more(run: RunFolder, display: Display) -> None:
-    place.run(looking, {}, run=run, display=display)
+    docker.run(looking, {}, run=run, display=display)
     facts = run.read_json("look-around", "seen", "") or {}
     assert facts == {
         "writable": ["/tmp"],
@@ -323,9 +333,11 @@ def test_a_container_may_do_what_its_step_needs_and_no_more(run: RunFolder, disp
     }
 
 
-def test_what_a_step_takes_cannot_be_changed(run: RunFolder, display: Display) -> None:
-    with pytest.raises(StepError, match="Read-only file system"):
-        place.run(spoiling, {}, run=run, display=display)
+def test_an_input_artifact_cannot_be_changed(run: RunFolder, display: Display) -> None:
+    with pytest.raises(StepError, match="spoil: ended with exit code 1"):
+        docker.run(spoiling, {}, run=run, display=display)
+    # Not the last line for certain: the engine forwards two streams, and their order is not kept.
+    assert "Read-only file system" in (run.logs / "spoil.log").read_text()
     assert (run.steps / "spoil" / "taken").read_text() == "good"
     assert (run.steps / "speak" / "said").read_text() == "good"
 
@@ -338,7 +350,7 @@ def test_a_source_on_this_machine_is_read_under_the_name_that_was_given(
     here.mkdir()
     (here / "words.txt").write_text("found")
     monkeypatch.chdir(here)
-    place.run(ingesting, {"source": given.format(here=here)}, run=run, display=display)
+    docker.run(ingesting, {"source": given.format(here=here)}, run=run, display=display)
     assert (run.steps / "ingest" / "got").read_text() == "found"
     assert f'"source": "{given.format(here=here)}"' in (run.logs / "ingest.log").read_text()
 
@@ -357,7 +369,7 @@ def test_a_remote_source_is_downloaded(engine: Engine, run: RunFolder, display: 
     gateway = ipaddress.ip_network(network)[1]
     with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        place.run(ingesting, {"source": f"http://{gateway}:{server.server_port}/"}, run=run, display=display)
+        docker.run(ingesting, {"source": f"http://{gateway}:{server.server_port}/"}, run=run, display=display)
         server.shutdown()
     assert (run.steps / "ingest" / "got").read_text() == "from afar"
 
@@ -399,9 +411,9 @@ def test_files_belong_to_whoever_ran_it() -> None:
     assert owners == {(SOMEBODY, SOMEBODY) if os.getuid() == 0 else (os.getuid(), os.getgid())}
 
 
-def test_a_failed_step_tells_the_librarys_own_line_and_stops_the_run(run: RunFolder, display: Display) -> None:
+def test_a_failed_step_shows_the_librarys_own_line_and_stops_the_run(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError) as failure:
-        place.run(refusing, {}, run=run, display=display)
+        docker.run(refusing, {}, run=run, display=display)
     assert failure.value.step == "refuse"
     assert failure.value.message == "digits.npz: empty file. Give another."
     assert "DataError" in failure.value.details
@@ -414,14 +426,15 @@ def test_a_step_killed_for_memory_says_so_with_its_limit(
     monkeypatch.setenv("MNIST_MEMORY", "96m")
     with pytest.raises(
         StepError,
-        match=r"devour: killed .*because it needed more than its 96 MiB of memory\. Let it .*: MNIST_MEMORY=192m",
+        match=r"devour: killed .*because it needed more than its 96 MiB of memory\. Give it .*: MNIST_MEMORY=192m",
     ):
-        place.run(devouring, {}, run=run, display=display)
+        docker.run(devouring, {}, run=run, display=display)
 
 
-def test_a_full_tmp_is_an_error_of_one_line(run: RunFolder, display: Display) -> None:
-    with pytest.raises(StepError, match="No space left on device"):
-        place.run(filling, {"folder": "/tmp"}, run=run, display=display)
+def test_a_full_tmp_ends_the_step(run: RunFolder, display: Display) -> None:
+    with pytest.raises(StepError, match="fill: ended with exit code 1"):
+        docker.run(filling, {"folder": "/tmp"}, run=run, display=display)
+    assert "No space left on device" in (run.logs / "fill.log").read_text()
 
 
 @pytest.mark.parametrize(
@@ -429,44 +442,30 @@ def test_a_full_tmp_is_an_error_of_one_line(run: RunFolder, display: Display) ->
 )
 def test_a_step_that_ends_at_once_is_no_success(run: RunFolder, display: Display, code: int, message: str) -> None:
     with pytest.raises(StepError, match=message):
-        place.run(leaving, {"code": code}, run=run, display=display)
+        docker.run(leaving, {"code": code}, run=run, display=display)
 
 
 def test_a_step_that_forgets_an_output_is_no_success(run: RunFolder, display: Display) -> None:
     with pytest.raises(StepError, match=r"forget: ended without an error, but did not write said\."):
-        place.run(forgetting, {}, run=run, display=display)
+        docker.run(forgetting, {}, run=run, display=display)
 
 
-def meanwhile(engine: Engine, act: Callable[[str], None]) -> threading.Thread:
-    """Do something to the step's container once it says that it waits."""
+def test_a_step_killed_from_outside_is_no_success(engine: Engine, run: RunFolder, tmp_path: Path) -> None:
+    def kill() -> None:
+        (name,) = containers(engine, tmp_path)
+        engine.client.containers.get(name).kill()
 
-    def watch() -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            found = engine.client.containers.list(filters={"label": f"{LABEL}=mnist-wait"}, ignore_removed=True)
-            if found:
-                time.sleep(1)
-                act(found[0].id)
-                return
-            time.sleep(0.1)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    return thread
-
-
-def test_a_step_killed_from_outside_is_no_success(engine: Engine, run: RunFolder, display: Display) -> None:
-    thread = meanwhile(engine, lambda identity: engine.client.api.kill(identity))
     with pytest.raises(StepError, match="wait: killed from outside"):
-        place.run(waiting, {}, run=run, display=display)
-    thread.join()
+        docker.run(waiting, {}, run=run, display=Reacting("waiting", kill))
 
 
-def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: RunFolder, display: Display) -> None:
-    thread = meanwhile(engine, lambda identity: engine.client.api.remove_container(identity, force=True))
+def test_a_container_that_somebody_removes_is_no_success(engine: Engine, run: RunFolder, tmp_path: Path) -> None:
+    def remove() -> None:
+        (name,) = containers(engine, tmp_path)
+        engine.client.containers.get(name).remove(force=True)
+
     with pytest.raises((EngineError, StepError), match=r"removed by somebody|killed from outside"):
-        place.run(waiting, {}, run=run, display=display)
-    thread.join()
+        docker.run(waiting, {}, run=run, display=Reacting("waiting", remove))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -476,7 +475,9 @@ def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, 
         "from pipelines.display import Display\nfrom pipelines.run_folder import RunFolder\n"
         "from pipelines.runners import docker\n"
         "from tests.pipelines.runners.test_docker import waiting\n"
-        "for number in (signal.SIGTERM, signal.SIGHUP):\n    signal.signal(number, signal.default_int_handler)\n"
+        # SIGINT too: a test run in the background starts its children with SIGINT ignored.
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
+        "    signal.signal(number, signal.default_int_handler)\n"
         "shown = Display(Console(file=sys.stdout), verbose=True)\n"
         "docker.run(waiting, {}, run=RunFolder(Path(sys.argv[1]), title=''), display=shown)\n"
     )
@@ -484,30 +485,26 @@ def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, 
         [sys.executable, "-u", "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as outer:
         assert any("waiting" in line for line in outer.stdout or ())
-        assert [name for name in containers(engine) if name.startswith("mnist-wait-")]
-        sent = time.monotonic()
+        assert containers(engine, tmp_path)
         outer.send_signal(number)
         outer.send_signal(number)  # impatience changes nothing
-        assert outer.wait(timeout=30) != 0
-    assert time.monotonic() - sent < 10
-    assert [name for name in containers(engine) if name.startswith("mnist-wait-")] == []
+        assert outer.wait(timeout=60) != 0  # the step would run longer
+    assert containers(engine, tmp_path) == []
     assert list(tmp_path.glob("*/scratch-*")) == []
 
 
 def test_a_missing_image_names_the_command_that_builds_it(run: RunFolder, display: Display) -> None:
     with pytest.raises(EngineError, match=r"mnist-none:1: no such image, and none is ever pulled\. Build it: make"):
-        place.run(with_image(refuse, "mnist-none:1"), {}, run=run, display=display)
+        docker.run(with_image(refuse, "mnist-none:1"), {}, run=run, display=display)
     with pytest.raises(EngineError, match=r"There are images of other states of the code: .*Build it: make images"):
-        place.run(with_image(refuse, f"{STEPS_IMAGE}:none"), {}, run=run, display=display)
+        docker.run(with_image(refuse, f"{STEPS_IMAGE}:none"), {}, run=run, display=display)
     assert list(run.logs.iterdir()) == []
 
 
-def test_an_image_of_another_commit_is_refused(
-    run: RunFolder, display: Display, derive: Callable[[str, str], str]
-) -> None:
-    image = derive(f"{STEPS_IMAGE}:other", f"LABEL {place.REVISION}={'0' * 40}")
-    with pytest.raises(EngineError, match=r"built from commit 000000000000, but this code is [0-9a-f]{12}\. Build it"):
-        place.run(with_image(refuse, image), {}, run=run, display=display)
+def test_an_image_of_other_code_is_refused(run: RunFolder, display: Display, derive: Callable[[str, str], str]) -> None:
+    image = derive(f"{STEPS_IMAGE}:other", f"LABEL {docker.REVISION}={'0' * 12}")
+    with pytest.raises(EngineError, match=r"built from the code 0{12}, but this code is [0-9a-f]{12}\. Build it"):
+        docker.run(with_image(refuse, image), {}, run=run, display=display)
 
 
 def test_an_entry_point_does_not_swallow_the_step(
@@ -515,7 +512,7 @@ def test_an_entry_point_does_not_swallow_the_step(
 ) -> None:
     image = derive("mnist-test-entrypoint:1", 'ENTRYPOINT ["true"]')
     with pytest.raises(StepError, match=r"digits\.npz: empty file"):
-        place.run(with_image(refuse, image), {}, run=run, display=display)
+        docker.run(with_image(refuse, image), {}, run=run, display=display)
 
 
 def test_an_image_without_python_says_what_is_missing(
@@ -523,18 +520,18 @@ def test_an_image_without_python_says_what_is_missing(
 ) -> None:
     image = derive("mnist-test-nothing:1", "ENV PATH=/nowhere")
     with pytest.raises((EngineError, StepError), match="not found"):
-        place.run(with_image(refuse, image), {}, run=run, display=display)
+        docker.run(with_image(refuse, image), {}, run=run, display=display)
 
 
-def test_a_gpu_that_is_required_and_not_there_is_refused_before_the_run(
+def test_a_required_gpu_that_is_missing_is_refused_before_the_run(
     engine: Engine, run: RunFolder, display: Display
 ) -> None:
     if not engine.try_gpu(IMAGE):
         pytest.skip("this engine has a GPU")
     with pytest.raises(EngineError, match=r"require_gpu is true, but a container gets no GPU\. .*require_gpu=false"):
-        place.run(gpu_training, {"require_gpu": True}, run=run, display=display)
+        docker.run(gpu_training, {"require_gpu": True}, run=run, display=display)
     assert list(run.logs.iterdir()) == []
-    place.run(gpu_training, {"require_gpu": False}, run=run, display=display)
+    docker.run(gpu_training, {"require_gpu": False}, run=run, display=display)
 
 
 def mnist(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -547,10 +544,10 @@ def mnist(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_containers_and_this_python_predict_the_same_to_the_last_bit(tmp_path: Path) -> None:
     """Equal packages, CPU, cores, data and seed; see the README for what makes a difference of up to 1e-4."""
     predictions = []
-    for target in ("local", "docker"):
-        finished = mnist("run", "--on", target, "--runs", target, "source=sample", "epochs=2", folder=tmp_path)
+    for runner in ("local", "docker"):
+        finished = mnist("run", "--on", runner, "--runs", runner, "source=sample", "epochs=2", folder=tmp_path)
         assert finished.returncode == 0, finished.stdout + finished.stderr
-        latest = tmp_path / target / "latest"
+        latest = tmp_path / runner / "latest"
         assert (latest / "report.html").is_file()
         predictions.append(np.load(latest / "steps" / "evaluate" / "predictions" / "probabilities.npy"))
     local, contained = predictions
@@ -569,13 +566,13 @@ def test_containers_and_this_python_predict_the_same_to_the_last_bit(tmp_path: P
 
 
 @pytest.mark.mnist
-def test_mnist_is_learned_in_containers_with_the_defaults(tmp_path: Path) -> None:
+def test_the_whole_of_mnist_stays_within_the_limits_of_its_containers(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     shutil.copyfile(ROOT / "data" / "mnist.npz", tmp_path / "data" / "mnist.npz")
-    finished = mnist("run", "--on", "docker", folder=tmp_path)
+    finished = mnist("run", "--on", "docker", "epochs=1", folder=tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     latest = tmp_path / "runs" / "latest"
     metrics = json.loads((latest / "steps" / "evaluate" / "metrics" / "metrics.json").read_text())
     assert metrics["count"] == 10_000
-    assert metrics["accuracy"] >= 0.990
+    assert metrics["accuracy"] >= 0.97
     assert json.loads((latest / "run.json").read_text())["parameters"]["source"] == "mnist"

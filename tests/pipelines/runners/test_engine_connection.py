@@ -1,21 +1,16 @@
-"""An engine that can't be had says why in one line; real sockets, and a server that speaks the engine's protocol."""
+"""Without an engine, one line says why; on real sockets."""
 
-import json
-import os
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from pipelines.runners.engine import Engine, Request
 from pipelines.runners.engine_connection import EngineError, connect
+from tests.fakes.container_engine import PlayedEngine
 
 NOBODY = 65534
 
@@ -74,18 +69,19 @@ def test_without_permission_it_names_the_group() -> None:
             text=True,
             timeout=60,
         )
-    assert "No permission to talk to the container engine at unix" in finished.stdout, finished.stderr
+    assert "No permission to use the container engine at unix" in finished.stdout, finished.stderr
     assert "sudo usermod -aG docker $USER" in finished.stdout
 
 
 def test_an_address_where_nobody_answers_is_named_with_its_variable(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
-    with pytest.raises(EngineError, match=rf"answers at tcp://127\.0\.0\.1:{port}: .*refused.*Check DOCKER_HOST"):
-        connect()
+    with closing(socket.socket()) as silent:
+        silent.bind(("127.0.0.1", 0))  # taken, so that no other program can answer there, but it does not listen
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        with pytest.raises(EngineError, match=rf"answers at tcp://127\.0\.0\.1:{port}: .*refused.*Check DOCKER_HOST"):
+            connect()
 
 
 @pytest.mark.parametrize("address", ["nonsense", "tcp://", "ftp://host"])
@@ -95,56 +91,8 @@ def test_an_address_that_is_none_is_named(bare: Path, monkeypatch: pytest.Monkey
         connect()
 
 
-class FullEngine(BaseHTTPRequestHandler):
-    """An engine whose disk is full, as Docker 20.10 answers."""
-
-    def do_GET(self) -> None:
-        known = {"/version": {"ApiVersion": "1.41"}, "/info": {"SecurityOptions": ["name=seccomp,profile=default"]}}
-        self.answer(200, next((body for path, body in known.items() if self.path.endswith(path)), {}))
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.answer(500, {"message": "mkdir /var/lib/docker/overlay2/8f5a-init: no space left on device"})
-
-    def answer(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def full_engine(bare: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), FullEngine) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
-        yield server
-        server.shutdown()
-
-
-def test_a_full_disk_of_the_engine_is_called_that(full_engine: ThreadingHTTPServer) -> None:
-    request = Request("mnist-x", "image", ["true"], "/", {}, (), 2**30, 2**20, network=False, gpu=False)
-    with (
-        pytest.raises(
-            EngineError, match=r"engine's disk is full: mkdir .*See what takes it: docker system df"
-        ) as error,
-        Engine(*connect()).run(request),
-    ):
-        pass
-    assert "\n" not in str(error.value)
-
-
-def test_podmans_variable_and_socket_are_found_too(
-    full_engine: ThreadingHTTPServer, bare: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = os.environ["DOCKER_HOST"]
-    monkeypatch.delenv("DOCKER_HOST")
-    monkeypatch.setenv("CONTAINER_HOST", address)
+def test_podmans_variable_is_read_too(played_engine: PlayedEngine, bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTAINER_HOST", played_engine.address)
     client, found = connect()
     client.close()
-    assert found == address
+    assert found == played_engine.address

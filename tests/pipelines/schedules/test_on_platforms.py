@@ -1,28 +1,22 @@
-"""`mnist schedule` against both platforms' protocols; what their servers have in the end is what counts."""
+"""`mnist schedule` over both platforms' protocols, judged by what the servers have in the end."""
 
-import io
 import itertools
 import re
 import signal
 import time
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.console import Console
-from typer.testing import CliRunner
 
-from components.mnist.errors import MnistError
-from pipelines import compilation, container_images
-from pipelines.commands import schedule as schedule_command
-from pipelines.commands import schedule_screen
+from pipelines import container_images
 from pipelines.platforms import retrying
-from pipelines.profiles import Profile
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.project import Project
-from tests.fakes.schedules import BY_HAND, LASTING, LOST, OFTEN, PASSING, OnKubeflow, OnVertex, Played
+from tests.fakes.schedule_command import ScheduleCommand
+from tests.fakes.schedules import BY_HAND, LOST, OFTEN, PERMANENT, TRANSIENT, OnKubeflow, OnVertex, Played
 from tests.fakes.vertex.server import VertexServer
 
 SCHEDULES = """
@@ -36,38 +30,25 @@ parameters = { epochs = 10 }
 """
 CHANGED = SCHEDULES.replace("30 2", "45 2")
 NIGHTLY_ONLY = SCHEDULES[: SCHEDULES.index("[[there.schedules]]", 5)]
-DIGEST = "3f" * 32
-SILENCE_SECONDS = 0.5  # before a call without an answer is given up
+SILENCE_SECONDS = 0.5  # after which a call without an answer is tried again
 
 
-class Command:
-    """`mnist schedule ...` in a folder of its own, within this process."""
+class Command(ScheduleCommand):
+    """`mnist schedule ... --on there` in a folder of its own."""
 
     def __init__(self, platform: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._platform, self._monkeypatch = platform, monkeypatch
+        super().__init__(monkeypatch, on="there")
+        self._table = platform.table
         self.write(SCHEDULES)
 
     def write(self, schedules: str) -> None:
-        """Change what mnist.toml wants."""
-        Path("mnist.toml").write_text(self._platform.table + schedules, encoding="utf-8")
-
-    def __call__(self, *words: str) -> tuple[int, list[str], str]:
-        """Exit code, lines and errors."""
-        written, complained = io.StringIO(), io.StringIO()
-        for module in (schedule_command, schedule_screen):
-            self._monkeypatch.setattr(module, "console", Console(file=written, highlight=False, width=100))
-        self._monkeypatch.setattr(schedule_command, "errors", Console(file=complained, highlight=False, width=100))
-        finished = CliRunner().invoke(schedule_command.app, [*words, "--on", "there"])
-        if isinstance(finished.exception, MnistError):
-            complained.write(str(finished.exception))
-        elif finished.exception and not isinstance(finished.exception, SystemExit):
-            raise finished.exception
-        return finished.exit_code, written.getvalue().splitlines(), complained.getvalue()
+        """Change the desired schedules in mnist.toml."""
+        Path("mnist.toml").write_text(self._table + schedules, encoding="utf-8")
 
 
 @pytest.fixture
 def vertex(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch) -> OnVertex:
-    # Imported here: its client takes seconds to load.
+    # Imported here: Google's client takes seconds to load.
     from pipelines.platforms.vertex import connection
 
     monkeypatch.setattr(connection, "REQUEST_SECONDS", SILENCE_SECONDS)
@@ -81,7 +62,7 @@ def kubeflow(kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -
     platform = OnKubeflow(kubeflow_server)
 
     class Clock(datetime):
-        """What this machine's clock would show when time passes for the platform."""
+        """This machine's clock, as far forward as the platform's."""
 
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:
@@ -99,37 +80,9 @@ def platform(request: pytest.FixtureRequest) -> Played:
 
 @pytest.fixture
 def schedule(platform: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setattr(
-        container_images, "remote_references", lambda lock: {each: pinned(each) for each in container_images.IMAGES}
-    )
-    compile_once(monkeypatch)
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
     monkeypatch.chdir(tmp_path)
     return Command(platform, monkeypatch)
-
-
-COMPILED: dict[str, tuple[Any, Any]] = {}
-
-
-def compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile for each platform once in all these tests, not for each schedule of each apply."""
-    build, compile_documents = compilation.build_pipeline, compilation.compile_documents
-
-    def build_once(profile: Profile) -> Any:
-        if profile.platform not in COMPILED:
-            pipeline = build(profile)
-            COMPILED[profile.platform] = pipeline, compile_documents(pipeline)
-        return COMPILED[profile.platform][0]
-
-    def compiled(pipeline: Any) -> Any:
-        return next(documents for other, documents in COMPILED.values() if other is pipeline)
-
-    monkeypatch.setattr(compilation, "build_pipeline", build_once)
-    monkeypatch.setattr(compilation, "compile_documents", compiled)
-
-
-def pinned(image: str) -> str:
-    return f"registry.example.com/{image}@sha256:{DIGEST}"
 
 
 def ids(platform: Played) -> dict[str, str]:
@@ -139,7 +92,7 @@ def ids(platform: Played) -> dict[str, str]:
     return {each.name: each.id for each in own}
 
 
-def test_schedules_are_made_left_alone_changed_and_pruned_and_those_of_others_never_touched(
+def test_schedules_are_created_kept_replaced_and_pruned_and_those_of_others_never_touched(
     schedule: Command, platform: Played
 ) -> None:
     assert schedule("plan")[1][0] == "create   nightly  30 2 * * * UTC: new"
@@ -150,7 +103,7 @@ def test_schedules_are_made_left_alone_changed_and_pruned_and_those_of_others_ne
     nightly, weekly = platform.own()
     assert (nightly.name, nightly.paused) == ("nightly", False)
     assert "30 2 * * *" in nightly.times
-    assert "0 6 * * 1-3,0" in weekly.times
+    assert "0 6 * * 0-3" in weekly.times
     assert (nightly.parameters["epochs"], weekly.parameters["epochs"]) == (5, 10)
     platform.make_by_hand()
     others = platform.others()
@@ -177,7 +130,7 @@ def test_schedules_are_made_left_alone_changed_and_pruned_and_those_of_others_ne
     assert platform.others() == others
     listed = schedule("list")[1]
     assert listed[0].startswith(f"active   nightly  45 2 * * * UTC, since {datetime.now(UTC):%Y-}")
-    assert listed[1] == "Of others, never touched:"
+    assert listed[1] == "Made by others, never touched:"
     assert listed[2].startswith(f"active   {BY_HAND}  30 2 * * * UTC, since ")
     assert "profile" not in listed[2]
 
@@ -223,7 +176,7 @@ def test_the_file_decides_on_pausing_where_it_says_so_and_a_replaced_one_stays_p
     assert [each.paused for each in platform.own()] == [False]
 
 
-def test_a_run_now_is_what_the_schedule_would_start(schedule: Command, platform: Played) -> None:
+def test_run_now_starts_what_the_schedule_would_start(schedule: Command, platform: Played) -> None:
     schedule("apply")
     code, lines, _ = schedule("run-now", "weekly")
     assert code == 0
@@ -233,34 +186,34 @@ def test_a_run_now_is_what_the_schedule_would_start(schedule: Command, platform:
     assert re.fullmatch(rf"page  https?://\S*{run}\S*", lines[1])
 
 
-def test_a_deleted_schedule_is_gone_and_the_next_apply_makes_it_again(schedule: Command, platform: Played) -> None:
+def test_a_deleted_schedule_is_gone_and_the_next_apply_creates_it_again(schedule: Command, platform: Played) -> None:
     schedule("apply")
     assert schedule("delete", "weekly")[1] == [
         "removed  weekly",
-        "It is still in mnist.toml: the next apply makes it again.",
+        "It is still in mnist.toml: the next apply creates it again.",
     ]
     assert list(ids(platform)) == ["nightly"]
     schedule("apply")
     assert sorted(ids(platform)) == ["nightly", "weekly"]
 
 
-def test_the_new_schedule_stands_before_the_old_one_goes(schedule: Command, platform: Played) -> None:
+def test_the_new_schedule_exists_before_the_old_one_is_removed(schedule: Command, platform: Played) -> None:
     schedule.write(NIGHTLY_ONLY)
     schedule("apply")
     schedule.write(CHANGED)
     platform.fail("delete", "denied", times=OFTEN)
     code, lines, complained = schedule("apply")
     assert code == 1
-    assert lines == ["created  weekly   0 6 * * 1-3,0 UTC: new"]
+    assert lines == ["created  weekly   0 6 * * 0-3 UTC: new"]
     assert complained.splitlines()[0].startswith("replace nightly: ")
     assert sorted(each.name for each in platform.own()) == ["nightly", "nightly", "weekly"]
     platform.heal()
-    assert schedule("apply")[1][1].endswith("replaced already, left over from an apply that was interrupted")
+    assert schedule("apply")[1][1].endswith("already replaced, left over from an interrupted apply")
     assert sorted(ids(platform)) == ["nightly", "weekly"]
     assert any("45 2 * * *" in each.times for each in platform.own())
 
 
-def test_the_old_schedule_stays_while_no_new_one_can_be_made(schedule: Command, platform: Played) -> None:
+def test_the_old_schedule_is_kept_while_no_new_one_can_be_created(schedule: Command, platform: Played) -> None:
     schedule("apply")
     before = ids(platform)
     schedule.write(CHANGED)
@@ -290,15 +243,15 @@ OTHER = CHANGED + SWITCH.format(name="left", paused="false") + SWITCH.format(nam
 def test_whatever_goes_wrong_at_a_call_the_end_is_right(schedule: Command, platform: Played, call: str) -> None:
     schedule.write(ONE)
     assert schedule("apply")[0] == 0
-    kinds = PASSING + LASTING + (LOST if call != "list" else ())
+    kinds = TRANSIENT + PERMANENT + (LOST if call != "list" else ())
     for kind, desired in zip(kinds, itertools.cycle([OTHER, ONE]), strict=False):
         schedule.write(desired)
         platform.fail(call, kind)
         code, _, complained = schedule("apply", "--prune")
-        has_lasted = kind in LASTING and not (call == "delete" and kind == "missing")
-        assert (code, bool(complained)) == (int(has_lasted), has_lasted), f"{kind}: {complained}"
+        has_failed = kind in PERMANENT and not (call == "delete" and kind == "missing")
+        assert (code, bool(complained)) == (int(has_failed), has_failed), f"{kind}: {complained}"
         platform.heal()
-        if has_lasted or kind == "missing":
+        if has_failed or kind == "missing":
             assert schedule("apply", "--prune")[0] == 0, kind
         settled = platform.own()
         assert sorted(each.name for each in settled) == sorted(re.findall(r'name = "(\w+)"', desired)), kind
@@ -322,36 +275,30 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
 
 
 def test_ctrl_c_between_create_and_delete_says_how_to_finish_and_that_finishes_it(
-    project: Project, platform: Played, tmp_path: Path
+    schedule: Command, project: Project, platform: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-
-    def write(schedules: str) -> None:
-        (here / "mnist.toml").write_text(platform.table + schedules, encoding="utf-8")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        words = ("schedule", *words, "--on", "there")
-        finished = project.run(*words, folder=here, environment=platform.environment)
-        return finished.returncode, finished.stdout, finished.stderr
-
-    write(NIGHTLY_ONLY)
-    assert run("apply") == (0, "created  nightly  30 2 * * * UTC: new\n", "")
-    write(NIGHTLY_ONLY.replace("30 2", "45 2"))
+    # The images of the other process, so that this one desires the same schedule.
+    images = tomllib.loads((project.folder / container_images.LOCK_FILE).read_text(encoding="utf-8"))["images"]
+    monkeypatch.setattr(container_images, "remote_references", lambda _lock: images)
+    schedule.write(NIGHTLY_ONLY)
+    assert schedule("apply")[:2] == (0, ["created  nightly  30 2 * * * UTC: new"])
+    schedule.write(NIGHTLY_ONLY.replace("30 2", "45 2"))
     platform.fail("delete", "silent", times=OFTEN)
     words = ("schedule", "apply", "--on", "there")
-    process = project.start(*words, folder=here, environment=platform.environment)
+    process = project.start(*words, folder=Path.cwd(), environment=platform.environment)
     wait_until(lambda: len(platform.own()) == 2, seconds=60)
-    time.sleep(0.3)  # until it asks for the old one to go, which is not answered
+    time.sleep(0.3)  # until it asks for the old one to be deleted, which is not answered
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "Interrupted. What was changed so far stays; what is left, also of a schedule half replaced, is done by: "
-        "mnist schedule apply --on there\n"
+        "Interrupted. Changes made so far stay. To finish, including a schedule half replaced: mnist schedule apply "
+        "--on there\n"
     )
     assert len(platform.own()) == 2
     platform.heal()
-    assert run("apply")[0] == 0
+    code, lines, _ = schedule("apply")
+    assert (code, lines[0]) == (0, "kept     nightly  45 2 * * * UTC: unchanged")
+    assert lines[1].endswith("already replaced, left over from an interrupted apply")
     [left] = platform.own()
     assert "45 2 * * *" in left.times

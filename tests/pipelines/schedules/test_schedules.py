@@ -15,10 +15,10 @@ from pipelines.platforms.kubeflow.credentials import TokenSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile, StorageSecret, Toleration
 from pipelines.platforms.vertex.profile import VertexProfile
 from pipelines.profiles import Profile, Resources, Schedule
-from pipelines.schedules import apply as schedules
-from pipelines.schedules import plan as schedule_changes
+from pipelines.schedules.apply import apply_changes, prepare_schedules
 from pipelines.schedules.fingerprints import PARTS, find_changes, fingerprint
-from pipelines.schedules.plan import Change, Desired, Kind
+from pipelines.schedules.lookup import find_schedule, find_schedules
+from pipelines.schedules.plan import Change, Desired, Kind, plan_changes
 from tests.fakes.memory_platform import FAULTS, MemoryPlatform, interrupt_after, interrupt_within, lose_answer, refuse
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -47,13 +47,13 @@ def check(given: Schedule) -> None:
 
 
 def prepare(*listed: Schedule) -> list[Desired]:
-    return schedules.prepare(profile(*listed), build=build, check=check, now=NOW)
+    return prepare_schedules(profile(*listed), build=build, check=check, now=NOW)
 
 
-def stand(
+def existing_one(
     desired: Desired | str, id: str = "1", *, days: int = 1, owner: str | None = "prod", **changes: Any
 ) -> Existing:
-    """What stands on the platform: of this content, or of another if only a name is given."""
+    """A schedule on the platform: of this content, or of another when only a name is given."""
     name, content = (desired, "0" * 32) if isinstance(desired, str) else (desired.schedule.name, desired.content)
     content = changes.pop("content", content)
     mark = Mark(owner, name, content) if owner else None
@@ -62,7 +62,7 @@ def stand(
 
 
 def plan(desired: list[Desired], *existing: Existing, prune: bool = False) -> list[Change]:
-    return schedule_changes.plan("prod", desired, existing, prune=prune)
+    return plan_changes("prod", desired, existing, prune=prune)
 
 
 def on_platform(*existing: Existing) -> MemoryPlatform:
@@ -72,7 +72,7 @@ def on_platform(*existing: Existing) -> MemoryPlatform:
 def apply(platform: MemoryPlatform, desired: list[Desired], *, prune: bool = False) -> list[str]:
     """Plan and apply; returns what failed."""
     changes = plan(desired, *platform.list_schedules(), prune=prune)
-    failures = schedules.apply(platform, changes, profile="prod", show=lambda change: None)
+    failures = apply_changes(platform, changes, profile="prod", show=lambda change: None)
     return [f"{change.name}: {error}" for change, error in failures]
 
 
@@ -80,7 +80,7 @@ def state(platform: MemoryPlatform) -> list[tuple[Mark | None, bool, bool]]:
     return sorted(((each.mark, each.paused, each.ended) for each in platform.existing.values()), key=repr)
 
 
-def test_a_schedule_that_is_not_there_is_created() -> None:
+def test_a_schedule_that_does_not_exist_is_created() -> None:
     [desired] = prepare(schedule())
     [change] = plan([desired])
     assert (change.kind, change.reason, change.paused) == (Kind.CREATE, "new", False)
@@ -91,10 +91,10 @@ def test_a_schedule_that_is_not_there_is_created() -> None:
     assert platform.jobs[made.id] == desired.job
 
 
-def test_what_is_written_otherwise_but_means_the_same_is_left_alone() -> None:
+def test_another_spelling_of_the_same_times_changes_nothing() -> None:
     [desired] = prepare(schedule(cron="0 2 * * 1-5", start=datetime(2026, 11, 1, 1, 0), time_zone="Europe/Berlin"))
     same = schedule(cron="0 2 * *  MON-FRI", start=datetime(2026, 11, 1, 0, 0, tzinfo=UTC), time_zone="Europe/Berlin")
-    [change] = plan(prepare(same), stand(desired))
+    [change] = plan(prepare(same), existing_one(desired))
     assert (change.kind, change.reason) == (Kind.KEEP, "unchanged")
 
 
@@ -114,21 +114,21 @@ def test_a_changed_schedule_is_replaced_and_the_plan_says_what_changed(
     then: dict[str, Any], now: dict[str, Any], reason: str
 ) -> None:
     [old], [desired] = prepare(schedule(**then)), prepare(schedule(**now))
-    [change] = plan([desired], stand(old, cron=old.schedule.cron))
+    [change] = plan([desired], existing_one(old, cron=old.schedule.cron))
     assert (change.kind, change.reason) == (Kind.REPLACE, reason)
-    platform = on_platform(stand(old))
+    platform = on_platform(existing_one(old))
     assert apply(platform, [desired]) == []
     assert platform.log == [("create", "nightly"), ("delete", "nightly")]
     assert [each.mark for each in platform.existing.values()] == [Mark("prod", "nightly", desired.content)]
 
 
 @pytest.mark.parametrize(
-    ("stands_in", "reason"),
+    ("on_platform_as", "reason"),
     [("Etc/UTC", "changed: start or end"), ("Mars/Olympus", "changed: time_zone Mars/Olympus -> UTC")],
 )
-def test_another_name_for_the_same_time_zone_is_not_called_a_change(stands_in: str, reason: str) -> None:
+def test_another_name_for_the_same_time_zone_is_not_called_a_change(on_platform_as: str, reason: str) -> None:
     [old], [desired] = prepare(schedule()), prepare(schedule(end=datetime(2027, 12, 1)))
-    [change] = plan([desired], stand(old, time_zone=stands_in))
+    [change] = plan([desired], existing_one(old, time_zone=on_platform_as))
     assert change.reason == reason
 
 
@@ -136,17 +136,17 @@ def test_another_pipeline_or_profile_replaces_every_schedule() -> None:
     [desired] = prepare(schedule())
     other_image = Job(({"pipelineInfo": {"name": "mnist-training"}, "image": "5a" * 32},), desired.job.parameters)
     content = fingerprint(desired.schedule, other_image, profile())
-    [change] = plan([desired], stand(desired, content=content))
+    [change] = plan([desired], existing_one(desired, content=content))
     assert (change.kind, change.reason) == (Kind.REPLACE, "changed: pipeline or images")
     content = fingerprint(desired.schedule, desired.job, profile(service_account="other@project-1.example.com"))
-    [change] = plan([desired], stand(desired, content=content))
+    [change] = plan([desired], existing_one(desired, content=content))
     assert (change.kind, change.reason) == (Kind.REPLACE, "changed: profile or max_concurrency")
-    [change] = plan([desired], stand(desired, content="abc"))
+    [change] = plan([desired], existing_one(desired, content="abc"))
     assert change.reason == "changed: start or end, parameters, pipeline or images, profile or max_concurrency"
 
 
 @pytest.mark.parametrize(
-    ("in_file", "stands_paused", "kind", "paused"),
+    ("in_file", "is_paused", "kind", "paused"),
     [
         (None, False, Kind.KEEP, False),
         (None, True, Kind.KEEP, True),
@@ -157,12 +157,12 @@ def test_another_pipeline_or_profile_replaces_every_schedule() -> None:
     ],
 )
 def test_paused_is_enforced_where_the_file_says_it_and_left_alone_elsewhere(
-    in_file: bool | None, stands_paused: bool, kind: Kind, paused: bool
+    in_file: bool | None, is_paused: bool, kind: Kind, paused: bool
 ) -> None:
     [desired] = prepare(schedule(paused=in_file))
-    [change] = plan([desired], stand(desired, paused=stands_paused))
+    [change] = plan([desired], existing_one(desired, paused=is_paused))
     assert (change.kind, change.paused) == (kind, paused)
-    platform = on_platform(stand(desired, paused=stands_paused))
+    platform = on_platform(existing_one(desired, paused=is_paused))
     assert apply(platform, [desired]) == []
     assert [each.paused for each in platform.existing.values()] == [paused]
     assert list(platform.existing) == ["1"]
@@ -176,34 +176,38 @@ def test_a_replaced_schedule_stays_paused_unless_the_file_says_otherwise(
     in_file: bool | None, old_paused: bool, paused: bool
 ) -> None:
     desired = prepare(schedule(paused=in_file))
-    platform = on_platform(stand("nightly", paused=old_paused))
+    platform = on_platform(existing_one("nightly", paused=old_paused))
     assert apply(platform, desired) == []
     assert [each.paused for each in platform.existing.values()] == [paused]
 
 
-def test_what_comes_in_the_place_of_an_ended_schedule_is_active() -> None:
-    platform = on_platform(stand("nightly", paused=True, ended=True))
+def test_the_replacement_of_an_ended_schedule_is_active() -> None:
+    platform = on_platform(existing_one("nightly", paused=True, ended=True))
     assert apply(platform, prepare(schedule())) == []
     assert [(each.paused, each.ended) for each in platform.existing.values()] == [(False, False)]
 
 
 def test_of_two_with_the_same_content_the_oldest_active_one_stays() -> None:
     [desired] = prepare(schedule())
-    three = [stand(desired, "1", days=9, paused=True), stand(desired, "2", days=5), stand(desired, "3", days=2)]
+    three = [
+        existing_one(desired, "1", days=9, paused=True),
+        existing_one(desired, "2", days=5),
+        existing_one(desired, "3", days=2),
+    ]
     keep, *removed = plan([desired], *three)
     assert keep.kind is Kind.KEEP
     assert keep.existing == three[1]
     assert {change.old[0].id for change in removed} == {"1", "3"}
-    assert all(change.reason == "there twice with the same content" for change in removed)
+    assert all(change.reason == "a duplicate with the same content" for change in removed)
     platform = on_platform(*three)
     assert apply(platform, [desired]) == []
     assert list(platform.existing) == ["2"]
 
 
-def test_a_schedule_in_no_file_is_reported_and_removed_only_when_pruned() -> None:
-    platform = on_platform(stand("old"))
+def test_a_schedule_that_left_the_file_is_reported_and_removed_only_when_pruned() -> None:
+    platform = on_platform(existing_one("old"))
     [change] = plan([], *platform.list_schedules())
-    assert (change.kind, change.reason) == (Kind.ORPHAN, "in no file; stays until apply --prune")
+    assert (change.kind, change.reason) == (Kind.ORPHAN, "not in the file; kept until apply --prune")
     assert apply(platform, []) == []
     assert platform.log == []
     assert apply(platform, [], prune=True) == []
@@ -213,9 +217,9 @@ def test_a_schedule_in_no_file_is_reported_and_removed_only_when_pruned() -> Non
 def test_schedules_of_others_are_never_touched() -> None:
     desired = prepare(schedule())
     others = [
-        stand("nightly", "1", owner=None),
-        stand("nightly", "2", owner="dev"),
-        stand(desired[0], "3", owner="dev"),
+        existing_one("nightly", "1", owner=None),
+        existing_one("nightly", "2", owner="dev"),
+        existing_one(desired[0], "3", owner="dev"),
     ]
     platform = on_platform(*others)
     assert apply(platform, desired, prune=True) == []
@@ -223,23 +227,23 @@ def test_schedules_of_others_are_never_touched() -> None:
     assert platform.log == [("create", "nightly")]
 
 
-def test_an_ended_schedule_with_the_same_content_is_kept_and_said() -> None:
+def test_an_ended_schedule_with_the_same_content_is_kept_and_reported() -> None:
     [desired] = prepare(schedule())
-    [change] = plan([desired], stand(desired, ended=True))
+    [change] = plan([desired], existing_one(desired, ended=True))
     assert change.kind is Kind.KEEP
     assert change.reason == (
         "unchanged, has ended on the platform; to start it anew: mnist schedule delete nightly, then apply"
     )
     [over] = prepare(schedule(end=PASSED, paused=True))
-    [change] = plan([over], stand(over, ended=True))
+    [change] = plan([over], existing_one(over, ended=True))
     assert (change.kind, change.reason) == (Kind.KEEP, "unchanged, has ended")
 
 
-def test_a_schedule_whose_end_has_passed_is_not_made_and_its_forerunner_goes() -> None:
+def test_a_schedule_whose_end_has_passed_is_not_created_and_its_predecessor_is_removed() -> None:
     [over] = prepare(schedule(end=PASSED))
     [change] = plan([over])
     assert (change.kind, change.reason) == (Kind.OVER, "its last time has passed, nothing to do")
-    platform = on_platform(stand("nightly", "1"), stand("nightly", "2", ended=True))
+    platform = on_platform(existing_one("nightly", "1"), existing_one("nightly", "2", ended=True))
     assert apply(platform, [over]) == []
     assert list(platform.existing) == ["2"]
 
@@ -277,8 +281,8 @@ def test_a_failure_of_one_schedule_does_not_stop_the_others() -> None:
     assert platform.log == [("create", "second"), ("create", "first"), ("create", "third")]
 
 
-def test_the_old_schedule_stays_when_the_new_one_cannot_be_made() -> None:
-    platform = on_platform(stand("nightly"))
+def test_the_old_schedule_is_kept_when_the_new_one_cannot_be_created() -> None:
+    platform = on_platform(existing_one("nightly"))
     platform.faults = {0: refuse}
     assert apply(platform, prepare(schedule())) == ["nightly: The platform refuses."]
     assert list(platform.existing) == ["1"]
@@ -286,7 +290,7 @@ def test_the_old_schedule_stays_when_the_new_one_cannot_be_made() -> None:
 
 def test_an_apply_interrupted_between_create_and_delete_is_finished_by_the_next() -> None:
     [desired] = prepare(schedule())
-    platform = on_platform(stand("nightly"))
+    platform = on_platform(existing_one("nightly"))
     platform.faults = {0: interrupt_after}
     with pytest.raises(KeyboardInterrupt):
         apply(platform, [desired])
@@ -295,22 +299,22 @@ def test_an_apply_interrupted_between_create_and_delete_is_finished_by_the_next(
     assert (keep.kind, keep.reason) == (Kind.KEEP, "unchanged")
     assert (remove.kind, remove.reason) == (
         Kind.REMOVE,
-        "replaced already, left over from an apply that was interrupted",
+        "already replaced, left over from an interrupted apply",
     )
     assert apply(platform, [desired]) == []
     assert state(platform) == [(Mark("prod", "nightly", desired.content), False, False)]
 
 
-def test_an_apply_interrupted_before_the_new_one_was_paused_does_not_forget_it() -> None:
+def test_an_apply_interrupted_before_the_new_one_was_paused_is_finished_by_the_next() -> None:
     [desired] = prepare(schedule())
-    platform = on_platform(stand("nightly", paused=True))
+    platform = on_platform(existing_one("nightly", paused=True))
     platform.faults = {0: interrupt_within}
     with pytest.raises(KeyboardInterrupt):
         apply(platform, [desired])
     [change] = plan([desired], *platform.list_schedules())
     assert change.kind is Kind.PAUSE
-    assert change.reason == "paused as what it replaces, left over from an apply that was interrupted"
-    # What tells that it has to be paused goes last, and not at all when pausing fails.
+    assert change.reason == "paused like the schedule that it replaces, left over from an interrupted apply"
+    # The old schedule says that the new one has to be paused: it goes last, and not at all when pausing fails.
     platform.faults = {0: refuse}
     assert apply(platform, [desired]) == ["nightly: The platform refuses."]
     assert len(platform.existing) == 2
@@ -318,9 +322,9 @@ def test_an_apply_interrupted_before_the_new_one_was_paused_does_not_forget_it()
     assert state(platform) == [(Mark("prod", "nightly", desired.content), True, False)]
 
 
-def test_of_several_old_ones_the_one_whose_state_counts_goes_last() -> None:
+def test_of_several_old_ones_the_original_is_removed_last() -> None:
     [desired] = prepare(schedule())
-    platform = on_platform(stand("nightly", "1", days=9), stand("nightly", "2", days=2, paused=True))
+    platform = on_platform(existing_one("nightly", "1", days=9), existing_one("nightly", "2", days=2, paused=True))
     platform.faults = {1: interrupt_after}
     with pytest.raises(KeyboardInterrupt):
         apply(platform, [desired])
@@ -330,7 +334,7 @@ def test_of_several_old_ones_the_one_whose_state_counts_goes_last() -> None:
 
 def test_an_answer_lost_after_a_create_leaves_one_schedule_in_the_end() -> None:
     [desired] = prepare(schedule())
-    platform = on_platform(stand("nightly"))
+    platform = on_platform(existing_one("nightly"))
     platform.faults = {0: lose_answer}
     assert apply(platform, [desired]) == ["nightly: The answer was lost."]
     assert apply(platform, [desired]) == []
@@ -353,7 +357,7 @@ in_files = st.lists(
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[Desired], list[Existing]]:
-    """A file, and what may stand on a platform, whoever made it and whatever was interrupted before."""
+    """A file, and any schedules on a platform: of this profile, of others, left by interrupted applies."""
     desired = prepare(*draw(in_files))
     contents = {each.schedule.name: each.content for each in desired}
     existing = []
@@ -362,14 +366,12 @@ def situations(draw: st.DrawFn) -> tuple[list[Desired], list[Existing]]:
         content = draw(st.sampled_from([contents.get(name, "1" * 32), "0" * 32, "f" * 32]))
         owner = draw(st.sampled_from(["prod", "prod", "prod", "dev", None]))
         flags = {"paused": draw(st.booleans()), "ended": draw(st.sampled_from([False, False, True]))}
-        existing.append(stand(name, str(number), days=number + 1, owner=owner, content=content, **flags))
+        existing.append(existing_one(name, str(number), days=number + 1, owner=owner, content=content, **flags))
     return desired, draw(st.permutations(existing))
 
 
 @given(situations(), st.booleans())
-def test_a_second_apply_changes_nothing_from_whatever_the_first_started(
-    situation: tuple[list[Desired], list[Existing]], prune: bool
-) -> None:
+def test_a_second_apply_changes_nothing(situation: tuple[list[Desired], list[Existing]], prune: bool) -> None:
     desired, existing = situation
     platform = on_platform(*existing)
     assert apply(platform, desired, prune=prune) == []
@@ -393,7 +395,7 @@ def test_a_second_apply_changes_nothing_from_whatever_the_first_started(
 
 
 @given(situations(), st.dictionaries(st.integers(0, 6), st.sampled_from(FAULTS), min_size=1))
-def test_whatever_breaks_an_apply_the_next_ones_end_where_it_would_have(
+def test_applies_that_fail_or_are_interrupted_end_in_the_same_state_as_one_that_succeeds(
     situation: tuple[list[Desired], list[Existing]], faults: dict[int, Any]
 ) -> None:
     desired, existing = situation
@@ -410,7 +412,7 @@ def test_whatever_breaks_an_apply_the_next_ones_end_where_it_would_have(
 
 
 @given(situations())
-def test_what_fires_before_and_after_an_apply_fires_all_the_while(
+def test_what_fires_before_and_after_an_apply_fires_throughout(
     situation: tuple[list[Desired], list[Existing]],
 ) -> None:
     desired, existing = situation
@@ -428,34 +430,42 @@ def firing(existing: Sequence[Existing]) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nightli", "nightli: no such schedule of [prod] stands on the platform; did you mean nightly?"),
-        ("x", "x: no such schedule of [prod] stands on the platform; expected one of nightly, weekly."),
-        ("theirs", "theirs: is of profile dev, so [prod] does not touch it."),
-        ("by hand", "by hand: is not made by this command, so [prod] does not touch it."),
-        ("4", "4: is not made by this command, so [prod] does not touch it."),
+        ("nightli", "nightli: [prod] has no such schedule on the platform; did you mean nightly?"),
+        ("x", "x: [prod] has no such schedule on the platform; expected one of nightly, weekly."),
+        ("theirs", "theirs: belongs to profile dev, so [prod] does not touch it."),
+        ("by hand", "by hand: was not made by this command, so [prod] does not touch it."),
+        ("4", "4: was not made by this command, so [prod] does not touch it."),
     ],
 )
 def test_only_schedules_of_the_profile_are_found(name: str, message: str) -> None:
     existing = [
-        stand("nightly", "1"),
-        stand("weekly", "2"),
-        stand("theirs", "3", owner="dev"),
-        stand("by hand", "4", owner=None),
+        existing_one("nightly", "1"),
+        existing_one("weekly", "2"),
+        existing_one("theirs", "3", owner="dev"),
+        existing_one("by hand", "4", owner=None),
     ]
     with pytest.raises(SettingError) as caught:
-        schedules.find(name, "prod", existing)
+        find_schedules(name, "prod", existing)
     assert message in str(caught.value)
 
 
 def test_a_schedule_is_found_by_name_and_by_id() -> None:
-    existing = [stand("nightly", "1"), stand("nightly", "2"), stand("weekly", "3"), stand("nightly", "9", owner="dev")]
-    assert schedules.find("nightly", "prod", existing) == existing[:2]
-    assert schedules.find("3", "prod", existing) == [existing[2]]
-    with pytest.raises(SettingError, match="none does"):
-        schedules.find("nightly", "other", [])
+    existing = [
+        existing_one("nightly", "1"),
+        existing_one("nightly", "2"),
+        existing_one("weekly", "3"),
+        existing_one("nightly", "9", owner="dev"),
+    ]
+    assert find_schedules("nightly", "prod", existing) == existing[:2]
+    assert find_schedules("3", "prod", existing) == [existing[2]]
+    assert find_schedule("weekly", "prod", existing) == existing[2]
+    with pytest.raises(SettingError, match=r"nightly: exists 2 times \(1, 2\), as an interrupted apply leaves it"):
+        find_schedule("nightly", "prod", existing)
+    with pytest.raises(SettingError, match="it has none at all"):
+        find_schedules("nightly", "other", [])
 
 
-def test_a_fingerprint_is_of_a_form_that_labels_take_and_tells_which_part_changed() -> None:
+def test_a_fingerprint_fits_into_a_label_and_shows_which_part_changed() -> None:
     [desired] = prepare(schedule())
     assert len(desired.content) == 32
     assert set(desired.content) <= set("0123456789abcdef")
@@ -485,7 +495,7 @@ CHANGED: dict[str, Any] = {
     "storage_secrets": (StorageSecret(name="key", mount="/keys"),),
     "time_to_live_hours": 9,
 }
-# They say whose schedules these are, where the platform is and how to get there.
+# They say whose schedules these are, where the platform is and how to sign in.
 ELSEWHERE: dict[str, Any] = {
     "name": "other",
     "schedules": (schedule("other"),),

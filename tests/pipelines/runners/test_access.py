@@ -1,4 +1,4 @@
-"""What of this machine a step's container gets."""
+"""What of this machine a step's container may use."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 
 from components.mnist.errors import SettingError
 from pipelines.run_folder import StepError
-from pipelines.runners.grants import FOLDER, MEMORY, find_grant, memory_bytes
+from pipelines.runners.access import FOLDER, MEMORY, Access, find_access, memory_bytes
 from pipelines.runners.orchestration import Task
 
 
@@ -21,7 +21,13 @@ def task(name: str, folder: Path, *, source: str = "", inputs: tuple[Path, ...] 
         "outputs": {"outputFile": str(folder / name / "executor_output.json")},
     }
     command = ["sh", "-c", "", "--executor_input", json.dumps(executor_input), "--function_to_execute", name]
-    return Task(name, "image", command, {}, folder, folder / "log", folder / "error.json")
+    return Task(name, "image", command, {}, folder / "log", folder / "error.json")
+
+
+def read_only_mounts(access: Access) -> list[tuple[str, str]]:
+    """Source and target of each bind mount; none may be writable."""
+    assert all(mount["ReadOnly"] and mount["Type"] == "bind" for mount in access.mounts)
+    return [(mount["Source"], mount["Target"]) for mount in access.mounts]
 
 
 @pytest.fixture
@@ -39,88 +45,83 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("given", ["digits.npz", "./digits.npz", "../here/digits.npz", "../../a/here/digits.npz"])
 def test_a_relative_source_leads_inside_where_it_leads_outside(here: Path, given: str) -> None:
     (here / "digits.npz").touch()
-    grant = find_grant(task("ingest", here, source=given))
-    (bind,) = grant.binds
-    assert bind.source == here / "digits.npz"
-    assert bind.read_only
-    assert grant.source == given
-    assert os.path.normpath(f"{grant.folder}/{given}") == bind.target
-    assert bind.target.startswith(f"{FOLDER}/")
-    assert not grant.network
+    access = find_access(task("ingest", here, source=given))
+    assert access.source == given
+    ((source, target),) = read_only_mounts(access)
+    assert source == f"{here}/digits.npz"
+    assert target == os.path.normpath(f"{access.folder}/{given}")
+    assert target.startswith(f"{FOLDER}/")
+    assert not access.network
 
 
 def test_an_absolute_source_keeps_its_path(here: Path) -> None:
     (here / "digits").mkdir()
-    (bind,) = find_grant(task("ingest", here, source=f"{here}/digits/")).binds
-    assert (bind.source, bind.target, bind.read_only) == (here / "digits", f"{here}/digits", True)
+    access = find_access(task("ingest", here, source=f"{here}/digits/"))
+    assert read_only_mounts(access) == [(f"{here}/digits", f"{here}/digits")]
 
 
 def test_a_source_at_home_is_found_though_the_container_has_another_home(here: Path) -> None:
     file = here.parents[1] / "home" / "digits.npz"
     file.parent.mkdir()
     file.touch()
-    grant = find_grant(task("ingest", here, source="~/digits.npz"))
-    assert grant.source == str(file)
-    assert grant.binds[0].target == str(file)
+    access = find_access(task("ingest", here, source="~/digits.npz"))
+    assert access.source == str(file)
+    assert read_only_mounts(access) == [(str(file), str(file))]
 
 
-def test_a_source_that_is_not_there_fails_before_a_container_is_made(here: Path) -> None:
+def test_a_missing_source_fails_before_a_container_is_created(here: Path) -> None:
     with pytest.raises(StepError, match=r"ingest: digits\.npz: no such file or folder") as failure:
-        find_grant(task("ingest", here, source="digits.npz"))
+        find_access(task("ingest", here, source="digits.npz"))
     assert failure.value.step == "ingest"
 
 
 def test_mnist_on_this_machine_needs_no_network(here: Path) -> None:
     (here / "data").mkdir()
     (here / "data" / "mnist.npz").touch()
-    grant = find_grant(task("ingest", here, source="mnist"))
-    assert not grant.network
-    assert [(bind.source, bind.target) for bind in grant.binds] == [
-        (here / "data" / "mnist.npz", f"{FOLDER}/data/mnist.npz")
-    ]
+    access = find_access(task("ingest", here, source="mnist"))
+    assert not access.network
+    assert read_only_mounts(access) == [(f"{here}/data/mnist.npz", f"{FOLDER}/data/mnist.npz")]
 
 
-def test_mnist_that_is_not_here_is_downloaded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_that_is_not_on_this_machine_is_downloaded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("MNIST_URL", "https://mirror.example/mnist.npz")
     monkeypatch.setenv("SECRET", "nobody's business")
-    grant = find_grant(task("ingest", here, source="mnist"))
-    assert grant.network
-    assert grant.binds == []
-    assert grant.environment["https_proxy"] == "http://proxy.example:3128"
-    assert grant.environment["MNIST_URL"] == "https://mirror.example/mnist.npz"
-    assert "SECRET" not in grant.environment
+    access = find_access(task("ingest", here, source="mnist"))
+    assert access.network
+    assert access.mounts == []
+    assert access.environment["https_proxy"] == "http://proxy.example:3128"
+    assert access.environment["MNIST_URL"] == "https://mirror.example/mnist.npz"
+    assert "SECRET" not in access.environment
 
 
 @pytest.mark.parametrize("source", ["gs://bucket/digits", "https://host.example/x.npz", "HTTP://host.example/x.npz"])
 def test_a_remote_source_gets_a_network(here: Path, source: str) -> None:
-    assert find_grant(task("ingest", here, source=source)).network
+    assert find_access(task("ingest", here, source=source)).network
 
 
 @pytest.mark.parametrize("source", ["sample", "s3://bucket/x", "file:///etc/passwd"])
 def test_other_sources_get_neither_network_nor_files(here: Path, source: str) -> None:
-    grant = find_grant(task("ingest", here, source=source))
-    assert not grant.network
-    assert grant.binds == []
+    access = find_access(task("ingest", here, source=source))
+    assert not access.network
+    assert access.mounts == []
 
 
 def test_google_credentials_go_to_a_bucket_and_nowhere_else(here: Path) -> None:
     file = here.parents[1] / "home" / ".config" / "gcloud" / "application_default_credentials.json"
     file.parent.mkdir(parents=True)
     file.touch()
-    grant = find_grant(task("ingest", here, source="gs://bucket/digits"))
-    assert grant.environment["GOOGLE_APPLICATION_CREDENTIALS"] == str(file)
-    assert [(bind.source, bind.read_only) for bind in grant.binds] == [(file, True)]
-    assert find_grant(task("ingest", here, source="https://host.example/x.npz")).binds == []
+    access = find_access(task("ingest", here, source="gs://bucket/digits"))
+    assert access.environment["GOOGLE_APPLICATION_CREDENTIALS"] == str(file)
+    assert read_only_mounts(access) == [(str(file), str(file))]
+    assert find_access(task("ingest", here, source="https://host.example/x.npz")).mounts == []
 
 
-def test_a_step_sees_what_it_takes_and_cannot_change_it(here: Path) -> None:
+def test_a_step_sees_its_input_artifacts_and_cannot_change_them(here: Path) -> None:
     (here / "model").mkdir()
-    grant = find_grant(task("evaluate", here, inputs=(here / "model", here / "confusion-without-a-file")))
-    assert [(bind.source, bind.target, bind.read_only) for bind in grant.binds] == [
-        (here / "model", f"{here}/model", True)
-    ]
-    assert not grant.network
+    access = find_access(task("evaluate", here, inputs=(here / "model", here / "confusion-without-a-file")))
+    assert read_only_mounts(access) == [(f"{here}/model", f"{here}/model")]
+    assert not access.network
 
 
 def test_memory_is_limited_and_the_limit_can_be_set(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
