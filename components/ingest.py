@@ -1,4 +1,4 @@
-"""The interface of the step that brings data in."""
+"""The interface of the ingest step."""
 
 from kfp import dsl
 
@@ -20,9 +20,9 @@ def ingest(
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address of a file or folder.
-        polarity: Which way round pictures are: auto, light (light ink on dark) or dark (dark ink on light).
+        polarity: Of the pictures: light (light ink on dark), dark (dark ink on light), or auto to look at them.
         validation_fraction: Share of the training images kept aside to choose the best epoch.
-        test_fraction: Share of all images kept for the test, where the source has no split of its own.
+        test_fraction: Share of all images kept for the test, where the source has no test split.
         seed: Starts the random split; the same seed and data give the same split.
         training_data: What the network learns from.
         validation_data: What chooses the best epoch.

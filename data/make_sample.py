@@ -1,4 +1,4 @@
-"""Make sample.npz: the handwritten digits that scikit-learn carries, in MNIST's convention.
+"""Make sample.npz: the handwritten digits that come with scikit-learn, in MNIST's convention.
 
     python data/make_sample.py
 
@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 SIDE = 28
-BOX = 20  # MNIST scales ink to fit a square of 20 pixels ...
+BOX = 20  # MNIST scales ink to fit a square of 20 pixels
 TEST_IMAGES = 360
 SEED = 0
 FULL_INK = 16  # of a pixel in the original
@@ -53,11 +53,11 @@ def draw(pixels: np.ndarray) -> np.ndarray:
 
 
 def centre(ink: np.ndarray) -> np.ndarray:
-    """Put a drawing on an empty square so that its centre of mass comes to lie in the middle, as in MNIST."""
+    """Put a drawing on an empty square so that its centre of mass is in the middle, as in MNIST."""
     rows, columns = np.indices(ink.shape)
     top = round(SIDE / 2 - 0.5 - float((rows * ink.astype(float)).sum()) / ink.sum())
     left = round(SIDE / 2 - 0.5 - float((columns * ink.astype(float)).sum()) / ink.sum())
-    top, left = (min(max(place, 0), SIDE - length) for place, length in zip((top, left), ink.shape, strict=True))
+    top, left = (min(max(start, 0), SIDE - length) for start, length in zip((top, left), ink.shape, strict=True))
     square = np.zeros((SIDE, SIDE), np.uint8)
     square[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
     return square

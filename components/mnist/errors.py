@@ -1,7 +1,7 @@
-"""What can go wrong, one class per cause that a caller can act on, and how a step reports it to whoever started it.
+"""What can go wrong, one class per cause that a caller can act on, and how a step reports it.
 
-Every message is one line for a person: what arrived, what was expected, what to do. Here are also the means by which
-all messages are made: what an exception wraps, the nearest known word, and the mask over tokens.
+Every message is one line for a person: what arrived, what was expected, what to do. The functions at the end help to
+write them: the exceptions behind an exception, its words, the nearest known word, a text without tokens.
 """
 
 import contextlib
@@ -18,15 +18,16 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Whoever runs steps sets this to a path: KFP itself only says that the inner task failed.
+# Whoever runs steps sets this to the path of a file: KFP itself only says that the inner task failed.
 ERROR_FILE = "MNIST_ERROR_FILE"
 
 # Google's access and refresh tokens, and JSON Web Tokens.
-TOKEN = re.compile(r"\bya29\.[\w.-]+|\b1//[\w-]{20,}|\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
+# No word boundary before them: in escaped text, a token at the start of a line follows the n of a backslash-n.
+TOKEN = re.compile(r"ya29\.[\w.-]+|1//[\w-]{20,}|eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?")
 
 
 class MnistError(Exception):
-    """Anything the project refuses or gives up on, explained in one line."""
+    """Anything that the project refuses or gives up on, explained in one line."""
 
 
 class SettingError(MnistError):
@@ -37,12 +38,24 @@ class DataError(MnistError):
     """The data is missing, unreadable, or not what an image data set looks like."""
 
 
+class UnreachableError(DataError):
+    """The data is elsewhere and cannot be fetched: no network, no answer, a refusal, a wrong answer.
+
+    Attributes:
+        status: The HTTP status of the answer, 404 for instance; None where no answer came.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class DeviceError(MnistError):
-    """The accelerator that was required is not there."""
+    """The required accelerator is missing."""
 
 
 class TrainingError(MnistError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class ModelError(MnistError):
@@ -50,14 +63,14 @@ class ModelError(MnistError):
 
 
 class OutputError(MnistError):
-    """What was made cannot be written where it was asked for."""
+    """A result cannot be written to the requested path."""
 
 
 def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a function as the work of a step: an exception is also written to the file named by MNIST_ERROR_FILE.
 
-    The file holds a JSON object: `error` (class), `message` (one line), `expected` (whether the project raised it
-    on purpose) and `details` (the traceback). The exception itself goes on to the caller.
+    The file holds a JSON object: `error` (class), `expected` (whether the project raised it on purpose), `details` (the
+    traceback) and `message` (one line). The exception itself is passed on to the caller.
     """
 
     @functools.wraps(function)
@@ -65,17 +78,24 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
+            report = {
+                "error": type(error).__name__,
+                "expected": isinstance(error, MnistError),
+                "details": "".join(traceback.format_exception(error)),
+                # Last, because Kubernetes passes on only the end of a long file.
+                "message": " ".join(str(error).split()),
+            }
             if path := os.environ.get(ERROR_FILE):
                 # A file that cannot be written must not hide the error itself.
                 with contextlib.suppress(OSError):
-                    Path(path).write_text(json.dumps(_describe(error), indent=2), encoding="utf-8")
+                    Path(path).write_text(json.dumps(report, indent=2), encoding="utf-8")
             raise
 
     return step
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and everything that it wraps, the innermost last.
+    """An exception and all that it wraps, the innermost last.
 
     HTTP libraries keep what they wrap in `reason` or among the arguments.
     """
@@ -87,12 +107,19 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        inner = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
+        # Where there is a cause, the context is only what happened to be handled at the time.
+        inner = (getattr(link, "reason", None), *link.args, link.__cause__ or link.__context__)
         waiting += [each for each in inner if isinstance(each, BaseException)]
 
 
+def describe(error: BaseException) -> str:
+    """The words of an exception from elsewhere in one line, or its class where it has none."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
 def suggest(word: str, known: Iterable[str], *, otherwise: str) -> str:
-    """Name the known word that is nearest to a mistyped one: "did you mean train?"; capitals do not count.
+    """Name the known word that is nearest to a mistyped one: "did you mean train?"; case does not count.
 
     Args:
         otherwise: What to say where none is near: "expected one of ingest, train."
@@ -103,15 +130,5 @@ def suggest(word: str, known: Iterable[str], *, otherwise: str) -> str:
 
 
 def mask_tokens(text: str) -> str:
-    """Take everything out of a text that looks like a token: what others answered may repeat one."""
+    """Replace whatever looks like a token: servers may repeat one in their answers."""
     return TOKEN.sub("...", text)
-
-
-def _describe(error: Exception) -> dict[str, object]:
-    return {
-        "error": type(error).__name__,
-        "expected": isinstance(error, MnistError),
-        "details": "".join(traceback.format_exception(error)),
-        # Last: of a long file, Kubernetes hands on the end only.
-        "message": " ".join(str(error).split()),
-    }

@@ -1,6 +1,6 @@
 """Replace files and folders as a whole: a reader sees the old content or the new one, never half of it.
 
-Works on disks and on mounted buckets, which cannot rename folders.
+Works on disks and on mounted buckets, where folders cannot be renamed: there they are copied.
 """
 
 import contextlib
@@ -13,50 +13,77 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path`, to write a file or to make a folder there; it takes the place of `path` at the end.
+    """Give a path at which to write a file or make a folder; it replaces `path` when the block ends.
 
-    When the block raises, `path` stays as it was and nothing is left behind. Missing parent folders are made.
+    When the block or the replacement fails, `path` is as it was before and nothing else is left. Missing parent folders
+    are made. Where `path` is a symbolic link, its target is replaced; a file keeps its permissions; a device or pipe,
+    /dev/stdout for example, is written to directly.
 
     Raises:
-        OSError: The place cannot be written to, or the disk is full.
+        OSError: The parent folder cannot be written to, or the disk is full.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as beside:
+    prefix = f".{path.name[:50]}."  # a longer one could exceed the 255 bytes that file systems allow
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as beside:
         new = Path(beside, path.name)
         yield new
         _flush(new)
-        _move(new, path, aside=Path(beside, "replaced"))
+        if new.is_dir() or path.is_dir():
+            _replace_folder(new, path, Path(beside, "replaced"))
+        else:
+            if path.exists():
+                shutil.copymode(path, new)
+            new.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by this text, UTF-8.
+    """Replace a file by this text in UTF-8.
 
     Raises:
-        OSError: The place cannot be written to, or the disk is full.
+        OSError: The parent folder cannot be written to, or the disk is full.
     """
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")
 
 
 def _flush(path: Path) -> None:
-    """Bring a file, or all files of a folder, from memory to the disk: a crash afterwards loses nothing."""
-    for file in path.rglob("*") if path.is_dir() else (path,):
+    """Write a file, or every file of a folder, from memory to the disk, so that no crash leaves an empty one."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file() and not file.is_symlink():
-            with file.open("rb+") as stream:
+            with file.open("rb") as stream:
                 os.fsync(stream.fileno())
 
 
-def _move(new: Path, path: Path, *, aside: Path) -> None:
-    if not (new.is_dir() or path.is_dir()):
-        new.replace(path)
-        return
-    # `shutil.move` copies where a folder cannot be renamed.
-    if path.exists() or path.is_symlink():
-        shutil.move(path, aside)
+def _replace_folder(new: Path, path: Path, aside: Path) -> None:
+    """Replace `path` when it or `new` is a folder, which no file system does in one step.
+
+    Whatever fails or interrupts this, `path` or `aside` holds all of the old content at every moment.
+    """
+    had_old, is_saved = path.exists(), False
     try:
-        shutil.move(new, path)
-    except BaseException:
-        if aside.exists():
+        if had_old:
+            _rename_or_copy(path, aside)
+            is_saved = True
             shutil.rmtree(path, ignore_errors=True)
-            shutil.move(aside, path)
+        _rename_or_copy(new, path)
+    except BaseException:
+        # Not saved, but gone: it was interrupted right after it had been renamed.
+        if is_saved or not (had_old and path.exists()):
+            shutil.rmtree(path, ignore_errors=True)
+            if had_old:
+                _rename_or_copy(aside, path)
         raise
+
+
+def _rename_or_copy(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:
+        if not source.is_dir():
+            raise
+        # A mounted bucket cannot rename folders. A mount point cannot be removed either: it is emptied and filled.
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)

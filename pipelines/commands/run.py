@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from components.mnist.data.sources import fetch_mnist
+from components.mnist.errors import UnreachableError
 from components.mnist.settings import Value
-from components.mnist.storage.https import Unreachable
 from pipelines import configuration, parameters, training
 from pipelines.commands.console import console, show_metrics, show_path
 from pipelines.commands.execution import execute
@@ -46,7 +46,7 @@ def _find_available_source() -> str:
     try:
         with show_download(console, "MNIST") as show:
             fetch_mnist(show)
-    except Unreachable as error:
+    except UnreachableError as error:
         console.print(
             f"[yellow]MNIST cannot be fetched ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True
         )

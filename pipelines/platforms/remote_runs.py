@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from components.mnist.errors import DataError
+from components.mnist.progress import OnProgress
 from components.mnist.storage import gs
-from components.mnist.storage.https import Show
 from pipelines.platforms.base import PlatformClient, RunState, State, TaskState, TransientError
 from pipelines.run_folder import RunFolder
 from pipelines.steps import STEPS
@@ -71,7 +71,7 @@ def list_fetched() -> dict[tuple[str, str], str]:
     return {(step.name, output): file for step in STEPS.values() for output, file in step.fetched.items()}
 
 
-def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: Show) -> set[tuple[str, str]]:
+def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: OnProgress) -> set[tuple[str, str]]:
     """Bring figures and report of a finished run into its folder.
 
     Args:
@@ -91,7 +91,7 @@ def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: Show) 
         target = run.steps / step / output / file
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, show=show)
+            gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, on_progress=show)
         except DataError as error:
             raise DataError(f"the {output} of {step} stays where it is: {error}") from error
         fetched.add((step, output))

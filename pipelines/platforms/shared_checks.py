@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from components import TRAINER_IMAGE
-from components.mnist.errors import SettingError
+from components.mnist.errors import SettingError, UnreachableError
 from components.mnist.settings import Value
 from components.mnist.storage import gs
-from components.mnist.storage.https import Unreachable
 from pipelines import compilation, container_images, parameters, training
 from pipelines.checks import Finding, fail, ok, warn
 from pipelines.platforms import registry
@@ -79,7 +78,7 @@ def check_bucket(address: str, *, told_elsewhere: bool) -> Finding:
     bucket = find_bucket(address)
     try:
         missing = gs.find_missing_permissions(address, (*READ, *WRITE))
-    except Unreachable as error:
+    except UnreachableError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return fail(f"{bucket} is not there.", f"Make it: gcloud storage buckets create {bucket} --location REGION")
         raise

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.download_memory            # writes results/download_memory.csv; about a minute
 
-The servers are on this machine. Each row is the median of REPEATS fresh processes: what one held at most after a
-download of 1 kB, with all that it imports, what it held at most after the file, and the seconds that the file took.
+The servers are on this machine. Each row is the median of REPEATS fresh processes: the most memory that one held
+after a download of 1 kB, with all that it imports, the same after the file, and the seconds that the file took.
 Read from /proc, so on Linux only: ru_maxrss would count what the parent held too. Fails when a file of any size takes
 more than BOUND_MB above the first figure.
 """
@@ -36,22 +36,22 @@ CHILD = """
 import re, sys, time
 from pathlib import Path
 
-def bring(address, target):
+def fetch(address, target):
     if address.startswith("gs://"):
-        from components.mnist.buckets import copy
+        from components.mnist.storage.gs import copy
         copy(address, target)
     else:
-        from components.mnist.downloads import download
+        from components.mnist.storage.https import download
         download(address, target, sha256=None)
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 folder = Path(sys.argv[1])
-bring(sys.argv[2], folder / "small")
+fetch(sys.argv[2], folder / "small")
 before = peak()
 started = time.monotonic()
-bring(sys.argv[3], folder / "large")
+fetch(sys.argv[3], folder / "large")
 print(before, peak(), time.monotonic() - started, (folder / "large").stat().st_size)
 """
 
@@ -70,7 +70,7 @@ class Servers:
         return storage.Client(project="benchmark", credentials=AnonymousCredentials(), client_options=options)
 
     def put(self, name: str, body: bytes) -> None:
-        """Lay a file on both."""
+        """Put a file on both."""
         self.files.files[f"/{name}"] = File(body)
         self.connect().bucket("benchmark").blob(name).upload_from_string(body)
 

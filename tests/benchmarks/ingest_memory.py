@@ -19,13 +19,13 @@ from PIL import Image
 
 CONSTANT_BYTES = 200 * 2**20
 COUNTS = (10_000, 70_000, 300_000)
-MOST_PICTURES = 20_000  # writing and reading small files takes long and says the same
+MOST_PICTURES = 20_000  # more small files take long and show the same
 BLOCK = 10_000
 
 CHILD = """
 import re, sys
 from pathlib import Path
-from components.mnist.ingestion import ingest_data
+from components.mnist.data.step import ingest_data
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

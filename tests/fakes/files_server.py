@@ -25,10 +25,10 @@ class File:
 
     Attributes:
         etag: "" for none, "auto" for a strong one of the content.
-        changed: Seconds since 1970 at which it was changed; None to tell nothing of it.
-        has_ranges: Whether the server gives parts of it.
-        minds_if_range: False for a server that gives parts of whatever it has now.
-        labels_parts: Whether parts tell of which version they are.
+        changed: Seconds since 1970 at which it was changed; None to send no Last-Modified.
+        has_ranges: Whether the server sends parts of it.
+        minds_if_range: False for a server that ignores If-Range and sends parts of whatever it has now.
+        labels_parts: Whether parts carry the validators of their version.
     """
 
     body: bytes
@@ -40,7 +40,7 @@ class File:
     headers: dict[str, str] = field(default_factory=dict)
 
     def validators(self) -> dict[str, str]:
-        """The headers by which its versions are told apart."""
+        """The headers that distinguish its versions."""
         etag = f'"{hashlib.sha256(self.body).hexdigest()[:16]}"' if self.etag == "auto" else self.etag
         found = {"ETag": etag} if etag else {}
         return found if self.changed is None else {**found, "Last-Modified": formatdate(self.changed, usegmt=True)}
@@ -54,9 +54,9 @@ class Fault:
         cut_after: Bytes of the body after which the connection breaks.
         silence_seconds: Before it breaks.
         status: Instead of the file.
-        range_shift: By how much the part that is sent lies beside the one that was asked for.
+        range_shift: By how many bytes the part that is sent differs from the one that was asked for.
         range_bytes: At most as many are sent of a part.
-        then: The file that is there from now on, when the answer has been given.
+        then: The file that replaces this one after the answer.
     """
 
     cut_after: int | None = None
@@ -68,18 +68,18 @@ class Fault:
 
 
 class FilesServer:
-    """Serves `files` by path; each answer takes one of `faults`; counts the bytes of files that went out."""
+    """Serves `files` by path; each answer takes one of `faults`; counts the bytes of files that were sent."""
 
     def __init__(self) -> None:
         self.files: dict[str, File] = {}
         self.faults: list[Fault] = []
         self.statuses: list[int] = []
         self.sent_bytes = 0
-        shelf = self
+        files_server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                shelf.answer(self)
+                files_server.answer(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -90,7 +90,7 @@ class FilesServer:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def secure(self, folder: Path) -> Path:
-        """Speak TLS from now on; returns the certificate, which nobody else signed."""
+        """Speak TLS from now on; returns the self-signed certificate."""
         path = folder / "certificate.pem"
         _write_certificate(path)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -157,7 +157,7 @@ def serve_files() -> Iterator[FilesServer]:
 
 
 def _write_certificate(path: Path) -> None:
-    """A key and a certificate for it that nobody else signed."""
+    """A key and a self-signed certificate for it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)

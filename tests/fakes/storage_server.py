@@ -1,4 +1,4 @@
-"""Google Cloud Storage on this machine: the emulator, with what it lacks of the real thing and faults on demand."""
+"""Google Cloud Storage on this machine: the emulator, with what it lacks of the real service, and faults on demand."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from gcp_storage_emulator.server import create_server
 
-MEDIA = re.compile(r"/download/storage/v1/b/([^/]+)/o/([^/]+)")
+MEDIA = re.compile(r"/download/storage/v1/b/([^/]+)/o/(.+)")
 PERMISSIONS = re.compile(r"/storage/v1/b/([^/]+)/iam/testPermissions")
 
 
@@ -24,12 +24,12 @@ class Trouble:
     """What goes wrong with one answer.
 
     Attributes:
-        where: A regular expression for the path; the first trouble that fits a request is spent on it.
+        where: A regular expression for the path; the first trouble that matches a request is used up by it.
         status: Instead of the answer.
         cut_after: Bytes of an object after which the connection breaks.
         silence_seconds: Before it breaks, or before the answer when nothing breaks.
         damaged_at: The byte of an object that arrives as another.
-        ignores_range: All of the object comes, whatever part was asked for.
+        ignores_range: Whether the whole object is sent, whatever part was asked for.
     """
 
     where: str = "/download/"
@@ -44,8 +44,8 @@ class StorageServer:
     """Answers for the emulator behind it.
 
     Objects are served as Google does: a generation that is gone is not found, parts carry the sum of the whole, and
-    what is stored packed comes packed to who takes it so. Permissions are those in `granted`; `token` is the answer to
-    who signs in at /token.
+    what is stored packed comes packed to clients that accept it so. Permissions are those in `granted`; `token` is the
+    answer to sign-ins at /token. While `barrier` is set, objects are sent when as many requests have come as it says.
     """
 
     def __init__(self, emulator_port: int) -> None:
@@ -54,6 +54,7 @@ class StorageServer:
         self.token = (200, {"access_token": "valid", "expires_in": 3600, "token_type": "Bearer"})
         self.statuses: list[tuple[str, int]] = []
         self.sent_bytes = 0
+        self.barrier: threading.Barrier | None = None
         self.most_at_once = 0
         self._now = 0
         self._lock = threading.Lock()
@@ -103,6 +104,8 @@ class StorageServer:
             status, content = self.token
             self._send(handler, status, {"Content-Type": "application/json"}, json.dumps(content).encode(), trouble)
         elif media:
+            if self.barrier:
+                self.barrier.wait(timeout=60)
             self._send_object(handler, media[1], unquote(media[2]), query, trouble)
         elif permissions and permissions[1] in self.granted:
             granted = [name for name in query.get("permissions", []) if name in self.granted[permissions[1]]]
@@ -176,13 +179,13 @@ class StorageServer:
             time.sleep(trouble.silence_seconds)
 
     def media_statuses(self) -> list[int]:
-        """With what the objects were answered."""
+        """The statuses of the answers to requests for objects."""
         return [status for path, status in self.statuses if "/download/" in path]
 
 
 @contextlib.contextmanager
 def run_emulator() -> Iterator[int]:
-    """A running emulator that keeps everything in memory; gives its port."""
+    """A running emulator that keeps everything in memory; yields its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Sentences and fractions done."""
+"""What a step reports while it works."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_the_command_gets_both_with_their_marks(
     assert json.loads(update.removeprefix(UPDATE)) == {"done": 10, "total": 10, "unit": "steps", "text": "epoch 1/5"}
 
 
-def test_updates_are_thinned_but_the_last_one_is_told(
+def test_updates_are_thinned_but_the_last_one_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(PROGRESS, "1")

@@ -23,9 +23,7 @@ def patched(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder.mkdir()
     copy_tracked_files(folder)
     # The numbers of lines in the headings of hunks drift; what is around a change has to be there.
-    done = subprocess.run(
-        ["git", "apply", "--recount", "-"], input=diff, text=True, cwd=folder, capture_output=True, check=False
-    )
+    done = subprocess.run(["git", "apply", "-"], input=diff, text=True, cwd=folder, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -1,1 +1,1 @@
-"""Data in: sources and formats, brought into form, checked, split and written as data sets."""
+"""From sources in many formats to checked, split data sets of one format."""

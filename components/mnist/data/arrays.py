@@ -1,4 +1,4 @@
-"""One array in a file, read from the front in blocks: memory does not depend on how large it is.
+"""One array in a file, read from the front in blocks: memory does not grow with its size.
 
 Knows what goes wrong while bytes are read; knows neither pictures nor labels.
 """
@@ -13,25 +13,25 @@ from typing import BinaryIO
 
 import numpy as np
 
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, describe
 
 BLOCK_BYTES = 4 * 2**20
-KINDS = {"b": "bool", "i": "integers", "u": "integers", "f": "floats"}
+KINDS = "biuf"  # of dtypes: bool, signed and unsigned integers, floats
 
-# What the standard library raises for a file that is cut, altered, or locked with a password.
+# What the standard library raises for a file that is cut short, altered or encrypted.
 DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError)
 
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array of numbers that lies in a file.
+    """An array of numbers in a file.
 
     Attributes:
-        name: For messages: "data/mnist.npz: x_train".
+        name: The file and the array, for messages: "data/mnist.npz: x_train".
         shape: At least one axis, nothing empty.
         dtype: bool, integers or floats, of any byte order.
-        open: Opens the file where the numbers begin; called once for every reading.
-        fortran: The first axis runs fastest in the file.
+        open: Opens the file where the numbers begin; called for each reading.
+        fortran: Whether the first axis runs fastest in the file.
     """
 
     name: str
@@ -65,17 +65,18 @@ class StoredArray:
         """Read everything once, a few megabytes at a time.
 
         Returns:
-            Arrays (m, *shape[1:]) in order, each valid until the next is asked for.
+            Arrays (m, *shape[1:]) in order, each valid until the next one is requested.
 
         Raises:
             DataError: The file is damaged, or shorter or longer than it should be.
         """
         try:
             with self.open() as stream:
-                yield from self._turn(stream) if self.fortran and len(self.shape) > 1 else self._read(stream)
+                is_transposed = self.fortran and len(self.shape) > 1
+                yield from self._read_transposed(stream) if is_transposed else self._read(stream)
                 if stream.read(1):
                     raise DataError(
-                        f"{self.name}: goes on after the {self.count:,} entries that it announces. "
+                        f"{self.name}: continues after the {self.count:,} entries that it announces. "
                         "The file is damaged: get it again."
                     )
         except DAMAGE as error:
@@ -99,23 +100,18 @@ class StoredArray:
                 )
             yield np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
 
-    def _turn(self, stream: BinaryIO) -> Iterator[np.ndarray]:
-        """The same for an array whose first axis runs fastest: one entry is spread over the whole file."""
+    def _read_transposed(self, stream: BinaryIO) -> Iterator[np.ndarray]:
+        """Read an array whose first axis runs fastest, so that each entry is spread over the whole file."""
         with tempfile.TemporaryFile(buffering=0) as copy:
             while data := stream.read(BLOCK_BYTES):
                 copy.write(data)
             if copy.tell() < self.count * self.row_bytes:
                 raise DataError(f"{self.name}: ends too early. The file was cut short: get it again.")
-            # Read piece by piece rather than mapped: a mapping may hold as much memory as the file is long.
+            # Read piece by piece, not memory-mapped: mapped pages may hold as much memory as the whole file.
             for start, stop in self._ranges():
+                # (values of one entry, entries of this block)
                 columns = np.empty((self.row_bytes // self.dtype.itemsize, stop - start), self.dtype)
                 for number, column in enumerate(columns):
                     copy.seek((number * self.count + start) * self.dtype.itemsize)
                     copy.readinto(column.view(np.uint8))
                 yield np.ascontiguousarray(columns.reshape(-1).reshape(stop - start, *self.shape[1:], order="F"))
-
-
-def describe(error: BaseException) -> str:
-    """The library's own words in one line, or its class where it has none."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__

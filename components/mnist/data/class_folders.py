@@ -1,5 +1,6 @@
 """Pictures in a folder for each class, whose name is the name of the class."""
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -26,8 +27,8 @@ class PictureFiles:
     """Pictures in files.
 
     Attributes:
-        paths: Of the files; plain text, which takes a quarter of the memory of Path objects.
-        sizes: Width and height of those read so far that did not have the network's.
+        paths: Of the files; as plain text, which takes a quarter of the memory of Path objects.
+        sizes: Width and height of those read so far that were not 28x28.
     """
 
     paths: list[str]
@@ -35,17 +36,17 @@ class PictureFiles:
 
     @property
     def name(self) -> str:
-        """Where they are, for messages."""
+        """Their folder, for messages."""
         return str(Path(self.paths[0]).parent.parent)
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of pictures."""
         return len(self.paths)
 
     @property
     def size(self) -> str:
-        """Sizes of those read so far that did not have the network's, for a person; empty where there are none."""
+        """Sizes of those read so far that were not 28x28, for messages; empty where there are none."""
         if not self.sizes:
             return ""
         width, height = max(self.sizes)
@@ -54,26 +55,22 @@ class PictureFiles:
         return f"{width}x{height}{more}"
 
     def find_range(self) -> Range:
-        """That of every picture once it is decoded."""
+        """The range of every decoded picture."""
         return Range(0, 255)
 
     def squares(self, scale: int) -> Iterator[np.ndarray]:
-        """Read the pictures in order.
+        """Read the pictures in order, grey and 28x28, in their own polarity.
 
         Returns:
             Blocks of uint8 (m, 28, 28).
 
         Raises:
-            DataError: One cannot be read; it is named.
+            DataError: A picture cannot be read; it is named.
         """
         for start in range(0, self.count, BLOCK_PICTURES):
-            yield np.stack([self._read(path) for path in self.paths[start : start + BLOCK_PICTURES]])
-
-    def _read(self, path: str) -> np.ndarray:
-        square, size = read_picture(Path(path))
-        if size != (IMAGE_SIDE, IMAGE_SIDE):
-            self.sizes.add(size)
-        return square
+            pictures = [read_picture(Path(path)) for path in self.paths[start : start + BLOCK_PICTURES]]
+            self.sizes |= {size for _, size in pictures} - {(IMAGE_SIDE, IMAGE_SIDE)}
+            yield np.stack([square for square, _ in pictures])
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,10 @@ class ClassFolders:
     """What a folder of class folders holds.
 
     Attributes:
-        training, test: Paths of the pictures and their labels, int64 (n,); test is None where there is no such split.
+        training, test: The pictures and their labels, int64 (n,); test is None where there is no test split.
         classes: Names in natural order: 2 comes before 10.
         left_out: How many files there are of each other kind, by suffix.
+        unused: Names of folders for other splits, which are not read.
     """
 
     training: tuple[PictureFiles, np.ndarray]
@@ -100,14 +98,15 @@ def open_class_folders(folder: Path) -> ClassFolders:
         DataError: There are fewer than two classes or too many, a class is empty, or the test has another class.
     """
     inner = {entry.name.lower(): entry for entry in subfolders(folder)}
-    left_out: Counter[str] = Counter()
-    if inner and set(inner) <= {*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES} and set(inner) & set(TRAINING_NAMES):
+    training_folder, test_folder = folder, None
+    unused: tuple[str, ...] = ()
+    if set(inner) <= {*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES} and set(inner) & set(TRAINING_NAMES):
         training_folder = next(inner[name] for name in TRAINING_NAMES if name in inner)
         test_folder = next((inner[name] for name in TEST_NAMES if name in inner), None)
-    else:
-        training_folder, test_folder = folder, None
+        unused = tuple(name for name, entry in inner.items() if entry not in (training_folder, test_folder))
+    left_out: Counter[str] = Counter()
     classes = _find_classes(training_folder)
-    training = _list_pictures(training_folder, classes, left_out, complete=True)
+    training = _list_pictures(training_folder, classes, left_out, is_complete=True)
     test = None
     if test_folder is not None:
         if unknown := sorted(set(_find_classes(test_folder)) - set(classes)):
@@ -115,15 +114,12 @@ def open_class_folders(folder: Path) -> ClassFolders:
                 f"{test_folder}: has the class {unknown[0]}, which {training_folder} lacks; expected the same classes "
                 "in both. Add pictures of it to training or leave it out."
             )
-        test = _list_pictures(test_folder, classes, left_out, complete=False)
-    unused = tuple(
-        name for name in inner if training_folder != folder and inner[name] not in (training_folder, test_folder)
-    )
+        test = _list_pictures(test_folder, classes, left_out, is_complete=False)
     return ClassFolders(training, test, classes, left_out, unused)
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, hidden ones left out, in natural order."""
+    """Folders in a folder, without hidden ones, in natural order."""
     found = [entry for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name)]
     return sorted(found, key=lambda entry: natural(entry.name))
 
@@ -151,37 +147,39 @@ def _find_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _list_pictures(
-    folder: Path, classes: tuple[str, ...], left_out: Counter[str], *, complete: bool
+    folder: Path, classes: tuple[str, ...], left_out: Counter[str], *, is_complete: bool
 ) -> tuple[PictureFiles, np.ndarray]:
-    """Paths and labels of the pictures; `complete` refuses a class without any."""
+    """Paths and labels of the pictures, by class and name; other files are counted in `left_out`.
+
+    Args:
+        is_complete: Whether each class must have pictures.
+    """
     paths: list[str] = []
     counts = []
     for name in classes:
-        before = len(paths)
-        if (folder / name).is_dir():
-            others = _add_pictures(folder / name, paths)
-            left_out.update(others)
-        counts.append(len(paths) - before)
-        if complete and not counts[-1]:
-            found = ", ".join(f"{number} {kind}" for kind, number in others.most_common(3)) or "nothing"
+        found, others = _scan(folder / name)
+        if is_complete and not found:
+            held = ", ".join(f"{number} {kind}" for kind, number in others.most_common(3)) or "nothing"
             raise DataError(
-                f"{folder / name}: no PNG or JPEG pictures in it (found: {found}); expected some in each class folder. "
-                "Convert them, or take the folder away."
+                f"{folder / name}: no PNG or JPEG pictures in it (found: {held}); expected some in each class folder. "
+                "Convert them, or remove the folder."
             )
+        paths += sorted(found)
+        counts.append(len(found))
+        left_out.update(others)
     return PictureFiles(paths), np.repeat(np.arange(len(classes)), counts)
 
 
-def _add_pictures(folder: Path, paths: list[str]) -> Counter[str]:
-    """Append the pictures of one class in the order of their names; count everything else by kind."""
+def _scan(folder: Path) -> tuple[list[str], Counter[str]]:
+    """Paths of the pictures in a folder, and how many other files it holds by kind; nothing where it is missing."""
+    pictures: list[str] = []
     others: Counter[str] = Counter()
-    found = []
-    with os.scandir(folder) as entries:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             if _is_hidden(entry.name):
                 continue
             if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                found.append(entry.path)
+                pictures.append(entry.path)
             else:
                 others["folder" if entry.is_dir() else Path(entry.name).suffix or "without suffix"] += 1
-    paths.extend(sorted(found))
-    return others
+    return pictures, others

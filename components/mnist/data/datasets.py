@@ -1,12 +1,11 @@
-"""The data set of this project on disk: a folder that can be memory-mapped, whole or not there at all.
+"""The project's data set on disk: a folder that can be memory-mapped, complete or missing.
 
 `images.npy` uint8 (n, 28, 28), ink is 255; `labels.npy` uint8 (n,), class numbers from 0; `manifest.json`.
-Knows neither where data comes from nor who uses it.
+Knows neither where data comes from nor what it is used for.
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from components.mnist.errors import DataError
+from components.mnist.files import replacing
 
 IMAGE_SIDE = 28
 BLOCK = 1024  # images that are in memory at a time
@@ -31,9 +31,9 @@ class Manifest:
         class_counts: Number of images of each class, in the same order.
         sha256: Of the bytes of all images, then of all labels.
         source: As the user gave it: `mnist`, `sample`, a path or an address.
-        origin: Where that led: the file, folder or address that was read.
+        origin: The file, folder or address that was read for it.
         settings: The ingest settings that made it (polarity, fractions, seed).
-        notes: What was done to the data on the way in, a sentence each ("turned dark ink on white into ...").
+        notes: What ingest did to the data, a sentence each ("Inverted dark ink on a light background ...").
     """
 
     split: str
@@ -61,7 +61,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that was opened for reading.
+    """A data set opened for reading.
 
     Attributes:
         images: uint8 (n, 28, 28), memory-mapped, read-only; ink is 255.
@@ -89,23 +89,21 @@ def write_dataset(
     """Write a data set block by block, so that memory does not grow with it.
 
     Args:
-        folder: Made anew; what was there is replaced only when everything has been written.
+        folder: Replaced only when everything has been written.
         blocks: Pairs of images, uint8 (m, 28, 28), and labels, uint8 (m,), that add up to `count`.
 
     Returns:
         The manifest that was written.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        labels = np.zeros(count, np.uint8)
-        digest = hashlib.sha256()
-        start = 0
-        # Written from the front rather than mapped: mapped pages would stay in memory, and mounted buckets have none.
-        with (partial / "images.npy").open("wb") as file:
-            header = np.lib.format.header_data_from_array_1_0(np.empty((0, IMAGE_SIDE, IMAGE_SIDE), np.uint8))
-            np.lib.format.write_array_header_1_0(file, {**header, "shape": (count, IMAGE_SIDE, IMAGE_SIDE)})
+    labels = np.zeros(count, np.uint8)
+    digest = hashlib.sha256()
+    start = 0
+    with replacing(folder) as new:
+        new.mkdir()
+        # Written from the front, not memory-mapped: mapped pages stay in memory, and mounted buckets cannot map files.
+        with (new / "images.npy").open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, IMAGE_SIDE, IMAGE_SIDE)}
+            np.lib.format.write_array_header_1_0(file, header)
             for block_images, block_labels in blocks:
                 stop = start + len(block_labels)
                 labels[start:stop] = block_labels
@@ -116,7 +114,7 @@ def write_dataset(
         if start != count:
             raise ValueError(f"{folder}: {start} images were given where {count} were promised.")
         digest.update(labels.data)
-        np.save(partial / "labels.npy", labels)
+        np.save(new / "labels.npy", labels)
         manifest = Manifest(
             split=split,
             count=count,
@@ -128,19 +126,15 @@ def write_dataset(
             settings=settings,
             notes=notes,
         )
-        (partial / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.move(partial, folder)  # mounted buckets cannot rename a folder: this copies there
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (new / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Open a data set folder; the images stay on disk until they are touched.
+    """Open a data set folder; the images stay on disk until they are used.
 
     Raises:
-        DataError: The folder is not a data set of this project, or its parts do not fit each other.
+        DataError: The folder is not a data set of this project, or its files do not match.
     """
     try:
         manifest = read_manifest(folder)
@@ -148,22 +142,22 @@ def read_dataset(folder: Path) -> Dataset:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{folder}: not a complete data set ({error}). Make it anew with `mnist step ingest`."
+            f"{folder}: not a complete data set ({error}). Make it again with `mnist step ingest`."
         ) from error
     expected = (manifest.count, IMAGE_SIDE, IMAGE_SIDE)
     if images.shape != expected or images.dtype != np.uint8 or labels.shape != (manifest.count,):
         raise DataError(
             f"{folder}: images.npy is {images.dtype} {images.shape} and labels.npy {labels.shape}, where manifest.json "
-            f"promises uint8 {expected} and ({manifest.count},). Make it anew with `mnist step ingest`."
+            f"promises uint8 {expected} and ({manifest.count},). Make it again with `mnist step ingest`."
         )
     return Dataset(images, labels, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read only what a data set says about itself.
+    """Read only the manifest of a data set.
 
     Raises:
-        DataError: There is no manifest, or it is none of this project's.
+        DataError: The manifest is missing, or is not one of this project.
     """
     try:
         fields: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -171,7 +165,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest(**fields)
     except FileNotFoundError as error:
         raise DataError(
-            f"{folder}: no manifest.json there; expected a folder that `mnist step ingest` wrote."
+            f"{folder}: holds no manifest.json; expected a folder that `mnist step ingest` wrote."
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{folder}/manifest.json: {error}. Make it anew with `mnist step ingest`.") from error
+        raise DataError(f"{folder}/manifest.json: {error}. Make it again with `mnist step ingest`.") from error

@@ -1,4 +1,4 @@
-"""What a local file or folder holds, whichever of the usual forms it has."""
+"""What a local file or folder holds, in any of the supported formats."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,9 +24,11 @@ from components.mnist.data.pixels import Range, open_images
 from components.mnist.data.signatures import recognise
 from components.mnist.errors import DataError
 
+# What a folder may hold, for messages.
+USABLE = "the four IDX files, .npz files, or class folders with PNG or JPEG pictures"
 SPLIT_NAMES = (*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES)
 
-# Pairs of keys, in lower case, under which images and labels are found.
+# Pairs of keys, in lower case, that images and labels may have.
 TRAINING_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y"))
 TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"), ("test_x", "test_y"))
 WHOLE_KEYS = (("x", "y"), ("images", "labels"), ("data", "target"), ("data", "labels"))
@@ -37,21 +39,21 @@ class Images(Protocol):
 
     @property
     def name(self) -> str:
-        """Where they are, for messages."""
+        """Their file or folder, for messages."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of images."""
 
     @property
     def size(self) -> str:
-        """Width and height of those that need another size, for a person; known once they were read."""
+        """Width and height of those that are not 28x28, for messages; complete once they were read."""
 
     def find_range(self) -> Range:
         """The smallest and largest pixel."""
 
     def squares(self, scale: int) -> Iterator[np.ndarray]:
-        """Blocks of uint8 (m, 28, 28), after multiplying pixels by `scale`."""
+        """Blocks of uint8 (m, 28, 28), whose pixels were multiplied by `scale`."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Contents:
 
     Attributes:
         training: At least one part.
-        test: Empty where the source has no split of its own.
+        test: Empty where the source has no test split.
         classes: Their names; empty where labels are only numbers.
-        kind: In words: "an .npz file".
+        kind: The format, for messages: "an .npz file".
         notes: What a person should know, a sentence each.
     """
 
@@ -81,11 +83,16 @@ class Contents:
     notes: list[str] = field(default_factory=list)
 
 
+def is_usable(name: str) -> bool:
+    """Whether a file of this name can be part of a folder of USABLE."""
+    return name.lower().endswith((".npz", *SUFFIXES)) or bool(IDX_NAME.fullmatch(name))
+
+
 def open_contents(path: Path) -> Contents:
     """Find out what a file or folder holds; images are not read yet.
 
     Raises:
-        DataError: Nothing usable is there, or it is damaged.
+        DataError: It holds nothing usable, or is damaged.
     """
     return _open_folder(path) if path.is_dir() else _open_file(path)
 
@@ -100,7 +107,8 @@ def _open_file(path: Path) -> Contents:
         case "zip":
             contents = Contents(kind="an .npz file")
             _add_npz(path, contents)
-            return _complete(path, contents)
+            _require_training(path, contents)
+            return contents
         case "npy":
             found = "a single array (.npy)"
             advice = "Save images and labels together: numpy.savez('data.npz', X=images, y=labels)."
@@ -110,8 +118,8 @@ def _open_file(path: Path) -> Contents:
             found, advice = "a gzip archive", "Unpack it and give the folder."
         case "idx":
             found, advice = "no .npz file", "If it is an IDX file, give the folder that holds all four."
-        case words:
-            found, advice = f"looks like {words}", "Get it again." if path.suffix == ".npz" else "Convert it to .npz."
+        case kind:
+            found, advice = f"looks like {kind}", "Get it again." if path.suffix == ".npz" else "Convert it to .npz."
     raise DataError(
         f"{path}: {found}; expected an .npz file, or a folder with IDX files, .npz files or class folders. {advice}"
     )
@@ -127,36 +135,34 @@ def _open_folder(folder: Path) -> Contents:
             "kind. Give one file, or move the others elsewhere."
         )
     if idx:
-        return _open_idx_folder(folder, idx)
+        arrays = [open_idx(file) for file in find_four(folder, idx)]
+        return Contents([pair_up(*arrays[:2])], [pair_up(*arrays[2:])], kind="four IDX files")
     if archives:
         contents = Contents(kind="an .npz file" if len(archives) == 1 else f"{len(archives)} .npz files, read as one,")
         for name in sorted(archives, key=natural):
             _add_npz(folder / name, contents)
-        return _complete(folder, contents)
+        _require_training(folder, contents)
+        return contents
     if any(_holds_pictures(entry) for entry in subfolders(folder)):
         return _open_class_folders(folder)
-    raise DataError(_describe_unusable(folder, names))
-
-
-def _describe_unusable(folder: Path, names: list[str]) -> str:
     found = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "nothing"
-    advice = "Put the data there or give another folder."
-    if any(name.lower().endswith(SUFFIXES) for name in names):
-        advice = "Sort the pictures into a folder for each class, named as the class."
+    raise DataError(f"{folder}: holds {found}; expected {USABLE}. {_advise(folder, names)}")
+
+
+def _advise(folder: Path, names: list[str]) -> str:
+    """What to do about a folder that holds nothing usable."""
     for inner in subfolders(folder):
         if any(IDX_NAME.fullmatch(entry.name) or entry.suffix == ".npz" for entry in inner.iterdir()) or any(
             _holds_pictures(entry) for entry in subfolders(inner)
         ):
-            advice = f"Did you mean {inner}?"
-            break
-    return (
-        f"{folder}: holds {found}; expected the four IDX files, .npz files, or class folders with PNG or JPEG "
-        f"pictures. {advice}"
-    )
+            return f"Did you mean {inner}?"
+    if any(name.lower().endswith(SUFFIXES) for name in names):
+        return "Sort the pictures into a folder for each class, named as the class."
+    return "Put the data there or give another folder."
 
 
 def _holds_pictures(folder: Path) -> bool:
-    """Whether it is a class folder, or a split with class folders."""
+    """Whether a folder is a class folder, or that of a split with class folders."""
     inner = subfolders(folder) if folder.name.lower() in SPLIT_NAMES else []
     return any(entry.suffix.lower() in SUFFIXES for each in (folder, *inner) for entry in each.iterdir())
 
@@ -169,19 +175,14 @@ def _open_class_folders(folder: Path) -> Contents:
         contents.test.append(Part(*found.test))
     if found.left_out:
         others = ", ".join(f"{number:,} {kind}" for kind, number in found.left_out.most_common(5))
-        contents.notes.append(f"Left out what is neither PNG nor JPEG: {others}.")
+        contents.notes.append(f"Left out files that are neither PNG nor JPEG: {others}.")
     if found.unused:
         contents.notes.append(f"Left out the folder {found.unused[0]}: validation is split off the training images.")
     return contents
 
 
-def _open_idx_folder(folder: Path, names: list[str]) -> Contents:
-    arrays = [open_idx(file) for file in find_four(folder, names)]
-    return Contents([pair_up(*arrays[:2])], [pair_up(*arrays[2:])], kind="four IDX files")
-
-
 def _add_npz(path: Path, contents: Contents) -> None:
-    """Add the images and labels of an .npz file to what was found so far."""
+    """Add the images and labels of an .npz file."""
     arrays = list_arrays(path)
     keys = {key.lower(): key for key in arrays}
     used: set[str] = set()
@@ -201,25 +202,23 @@ def _add_npz(path: Path, contents: Contents) -> None:
         contents.notes.append(f"Left out of {path.name}: {', '.join(left)}.")
 
 
-def _complete(path: Path, contents: Contents) -> Contents:
-    """Check that several parts belong together and that there is something to train on."""
+def _require_training(path: Path, contents: Contents) -> None:
     if not contents.training:
         raise DataError(
-            f"{path}: has test images but none for training; expected x_train and y_train too. Add them, or save "
-            "everything under X and y and let the test be split off."
+            f"{path}: has test images but none for training; expected x_train and y_train too. Add them, or save all "
+            "images under X and y: a test split is then made."
         )
-    return contents
 
 
 def pair_up(images: StoredArray, labels: StoredArray) -> Part:
-    """Put images and their labels together.
+    """Combine images with their labels.
 
     Raises:
-        DataError: Their counts differ, or one of them is not what it should be.
+        DataError: Their counts differ, or they do not look like images or labels.
     """
     if images.count != labels.count:
-        last = images.shape[-1] == labels.count
-        advice = "Turn the axes: numpy.moveaxis(images, -1, 0)." if last else "Get or save it again."
+        is_last = images.shape[-1] == labels.count
+        advice = "Move the axis: numpy.moveaxis(images, -1, 0)." if is_last else "Get or save it again."
         raise DataError(
             f"{images.name}: {images.count:,} images, shape {images.shape}, but {labels.count:,} labels in "
             f"{labels.name}; expected a label for each image, counted along the first axis. {advice}"

@@ -1,4 +1,4 @@
-"""IDX files, the form in which MNIST was first published: a number that says what follows, sizes, then bytes."""
+"""IDX files, in which MNIST was first published: a number for type and axes, the sizes, then the values."""
 
 import functools
 import gzip
@@ -10,56 +10,51 @@ from typing import BinaryIO
 
 import numpy as np
 
-from components.mnist.data.arrays import DAMAGE, StoredArray, describe
+from components.mnist.data.arrays import DAMAGE, StoredArray
 from components.mnist.data.signatures import recognise
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, describe
 
 # As in train-images-idx3-ubyte.gz, emnist-digits-test-labels-idx1-ubyte, t10k-images.idx3-ubyte.
 IDX_NAME = re.compile(r"(?:.+[-_.])?(train|t10k|test)[-_](images|labels)[-.]idx[13]-ubyte(\.gz)?", re.IGNORECASE)
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_AXES = 4
-BEST_PACKING = 1032  # deflate cannot pack tighter
+BEST_PACKING = 1032  # times: deflate cannot compress further
 
 
 def find_four(folder: Path, names: list[str]) -> list[Path]:
-    """Pick training images, training labels, test images and test labels; unpacked ones where both are there.
+    """Pick training images, training labels, test images and test labels; unpacked ones where both exist.
 
     Args:
-        names: Of the IDX files in the folder.
+        names: Of the IDX files in the folder: all match IDX_NAME.
 
     Raises:
         DataError: One is missing, or there is more than one set.
     """
     files: dict[tuple[str, str], str] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
-        role = _find_role(name)
+        part, content, _ = IDX_NAME.fullmatch(name.lower()).groups()  # type: ignore[union-attr]
+        role = ("t10k" if part == "test" else part, content)
         if role in files and files[role] != name[:-3]:
             raise DataError(
                 f"{folder}: has {files[role]} and {name}; expected one set of four IDX files. "
                 "Give each set a folder of its own."
             )
         files.setdefault(role, name)
-    roles = [(part, what) for part in ("train", "t10k") for what in ("images", "labels")]
+    roles = [(part, content) for part in ("train", "t10k") for content in ("images", "labels")]
     if missing := ["-".join(role) for role in roles if role not in files]:
         raise DataError(
             f"{folder}: has {', '.join(names)} but no {' and no '.join(missing)}; expected all four IDX files. "
-            "Put what is missing there."
+            "Add what is missing."
         )
     return [folder / files[role] for role in roles]
 
 
-def _find_role(name: str) -> tuple[str, str]:
-    match = IDX_NAME.fullmatch(name)
-    part, what = (match[1].lower(), match[2].lower()) if match else ("", "")
-    return "t10k" if part == "test" else part, what
-
-
 def open_idx(path: Path) -> StoredArray:
-    """Read the head of an IDX file, gzipped or not.
+    """Read the header of an IDX file, gzipped or not.
 
     Raises:
-        DataError: It is none, damaged, or announces more than the file can hold.
+        DataError: It is no IDX file, damaged, or announces more than it can hold.
     """
     packed = recognise(path) == "gzip"
     try:
@@ -70,7 +65,7 @@ def open_idx(path: Path) -> StoredArray:
     except DAMAGE as error:
         raise DataError(f"{path}: cannot be read ({describe(error)}). It is damaged: get it again.") from error
     if len(sizes) < 4 * axes:
-        raise DataError(f"{path}: ends within its head. The file was cut short: get it again.")
+        raise DataError(f"{path}: ends within its header. The file was cut short: get it again.")
     shape = struct.unpack(f">{axes}I", sizes)
     dtype = np.dtype(TYPES[magic[2]])
     _check_size(path, shape, dtype, packed, offset=4 + 4 * axes)
@@ -84,7 +79,7 @@ def _open(path: Path, packed: bool, offset: int) -> BinaryIO:
 
 
 def _check_magic(path: Path, magic: bytes) -> int:
-    """The number of axes."""
+    """Refuse a file that is no IDX file; returns its number of axes."""
     if len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in TYPES and 1 <= magic[3] <= MOST_AXES:
         return magic[3]
     kind = recognise(path)
@@ -101,8 +96,8 @@ def _check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, packed: boo
     announced = offset + math.prod(shape) * dtype.itemsize
     held = path.stat().st_size
     if (held * BEST_PACKING < announced) if packed else (held != announced):
-        what = f"{held:,} bytes packed, too few for that" if packed else f"{held:,} bytes"
+        size = f"{held:,} bytes packed, too few for that" if packed else f"{held:,} bytes"
         raise DataError(
             f"{path}: announces {' x '.join(map(str, shape))} values, {announced:,} bytes in all, but the file has "
-            f"{what}. It was cut short or is damaged: get it again."
+            f"{size}. It was cut short or is damaged: get it again."
         )

@@ -1,4 +1,4 @@
-"""Class numbers: from whatever an array of labels looks like to integers from 0, or a reason why not."""
+"""Labels in any usual form to class numbers from 0, or the reason why they cannot be."""
 
 import numpy as np
 
@@ -6,7 +6,8 @@ from components.mnist.data.arrays import StoredArray
 from components.mnist.errors import DataError
 
 MOST_CLASSES = 256  # labels are stored in a byte
-RENUMBER = "Number the classes from 0 without gaps: numpy.unique(labels, return_inverse=True)[1]."
+UNIQUE = "numpy.unique(labels, return_inverse=True)[1]"
+RENUMBER = f"Number the classes from 0 without gaps: {UNIQUE}."
 
 
 def read_labels(array: StoredArray) -> np.ndarray:
@@ -28,23 +29,26 @@ def read_labels(array: StoredArray) -> np.ndarray:
     start = 0
     for block in array.blocks():
         stop = start + len(block)
-        labels[start:stop] = _decode(array.name, block, start) if columns > 1 else _whole(array.name, block.reshape(-1))
+        labels[start:stop] = (
+            _from_one_hot(array.name, block, start) if columns > 1 else _from_numbers(array.name, block.reshape(-1))
+        )
         start = stop
     return labels
 
 
-def _decode(name: str, rows: np.ndarray, start: int) -> np.ndarray:
+def _from_one_hot(name: str, rows: np.ndarray, start: int) -> np.ndarray:
     good = ((rows == 0) | (rows == 1)).all(axis=1) & (rows.sum(axis=1) == 1)
     if not good.all():
         bad = int(np.argmin(good))
+        values = " ".join(f"{value:g}" for value in rows[bad, :10]) + " ..." * (rows.shape[1] > 10)
         raise DataError(
-            f"{name}: row {start + bad} is {_shorten(rows[bad])}; expected one-hot, a single 1 among zeros. "
+            f"{name}: row {start + bad} is [{values}]; expected one-hot, a single 1 among zeros. "
             "Give class numbers from 0 instead: numpy.argmax(labels, axis=1)."
         )
     return rows.argmax(axis=1)
 
 
-def _whole(name: str, values: np.ndarray) -> np.ndarray:
+def _from_numbers(name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         bad = values[~np.isfinite(values) | (values != np.floor(values))]
         if bad.size:
@@ -58,13 +62,8 @@ def _whole(name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _shorten(row: np.ndarray) -> str:
-    values = " ".join(f"{value:g}" for value in row[:10])
-    return f"[{values}{' ...' if len(row) > 10 else ''}]"
-
-
 def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
-    """Say how many classes there are, after checking that training has an image of each.
+    """Count the classes, after checking that training has an image of each.
 
     Args:
         name: Of the source, for messages.
@@ -72,17 +71,15 @@ def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
         test: int64 (m,), not negative; may be empty where the source has no test split.
 
     Raises:
-        DataError: Numbers do not begin at 0, leave gaps, are too many, are all the same, or only the test has them.
+        DataError: Labels do not start at 0, leave gaps, are too many or all the same, or the test has others.
     """
     counts = np.bincount(training[training < MOST_CLASSES], minlength=1)
     highest = int(training.max())
     if counts[0] == 0:
         smallest = int(training.min())
-        raise DataError(
-            f"{name}: labels run from {smallest} to {highest}; expected class numbers from 0. "
-            + (f"Subtract {smallest} from all labels, or r" if highest < MOST_CLASSES + smallest else "R")
-            + f"enumber them: {RENUMBER.split(': ')[1]}"
-        )
+        fits_shifted = highest - smallest < MOST_CLASSES
+        advice = f"Subtract {smallest} from all labels, or use {UNIQUE}." if fits_shifted else RENUMBER
+        raise DataError(f"{name}: labels run from {smallest} to {highest}; expected class numbers from 0. {advice}")
     if highest >= MOST_CLASSES:
         raise DataError(f"{name}: has the label {highest}; at most {MOST_CLASSES} classes, 0 to 255, fit. {RENUMBER}")
     if highest == 0:
@@ -91,8 +88,9 @@ def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
             "Is a part of the data missing?"
         )
     if missing := np.flatnonzero(counts == 0).tolist():
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise DataError(
-            f"{name}: labels go up to {highest} but no training image has {_list(missing)}; "
+            f"{name}: labels go up to {highest} but no training image has {', '.join(map(str, missing[:5]))}{more}; "
             f"expected images of every class. {RENUMBER}"
         )
     if test.size and int(test.max()) > highest:
@@ -101,8 +99,3 @@ def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
             "expected the same classes in both. Take the class out of the test or add it to training."
         )
     return highest + 1
-
-
-def _list(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")

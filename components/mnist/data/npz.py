@@ -1,4 +1,4 @@
-"""NumPy's own files: the arrays of an .npz, opened without unpickling and without trusting what they announce."""
+"""The arrays of an .npz file, opened without unpickling and without trusting the sizes that they announce."""
 
 import functools
 import io
@@ -9,11 +9,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from components.mnist.data.arrays import DAMAGE, StoredArray, describe
-from components.mnist.errors import DataError
+from components.mnist.data.arrays import DAMAGE, StoredArray
+from components.mnist.errors import DataError, describe
 
 HEADER_BYTES = 2**16  # of an .npy: NumPy writes 128
-# Real pictures shrink to a fifth; only a file made to fill the disk shrinks this far.
+# Real pictures are compressed to a fifth; only a file made to fill the disk is compressed this far.
 BOMB_BYTES = 2**30
 BOMB_RATIO = 500
 
@@ -24,7 +24,7 @@ def list_arrays(path: Path) -> list[str]:
     """The keys of an .npz, in the order of the file.
 
     Raises:
-        DataError: It is no zip archive, damaged, or holds no array.
+        DataError: It is no zip archive, is damaged, or holds no array.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -43,7 +43,7 @@ def open_array(path: Path, key: str) -> StoredArray:
     """Find an array of an .npz; only its header is read.
 
     Raises:
-        DataError: It is damaged, locked, or no plain array of numbers.
+        DataError: It is damaged, encrypted, or no plain array of numbers.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -77,8 +77,9 @@ def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             f"{name}: announces {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
             "The file is damaged or made up: get it again."
         )
-    open_numbers = functools.partial(_open_numbers, path, member, head.tell())
-    return StoredArray(name, shape, dtype, open_numbers, fortran)
+    return StoredArray(
+        name, shape, dtype, functools.partial(_open_numbers, path, member.filename, head.tell()), fortran
+    )
 
 
 def _read_header(name: str, head: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -98,23 +99,8 @@ def _read_header(name: str, head: BinaryIO) -> tuple[tuple[int, ...], bool, np.d
     return shape, fortran, dtype
 
 
-class _Member(io.RawIOBase):
-    """A member of an archive that closes the archive too when it is closed."""
-
-    def __init__(self, path: Path, member: zipfile.ZipInfo) -> None:
-        self._archive = zipfile.ZipFile(path)
-        self._stream = self._archive.open(member.filename)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._stream.read(size)
-
-    def close(self) -> None:
-        self._stream.close()
-        self._archive.close()
-        super().close()
-
-
-def _open_numbers(path: Path, member: zipfile.ZipInfo, offset: int) -> BinaryIO:
-    stream = _Member(path, member)
+def _open_numbers(path: Path, member: str, offset: int) -> BinaryIO:
+    with zipfile.ZipFile(path) as archive:
+        stream = archive.open(member)  # keeps the file open after the archive is closed
     stream.read(offset)
     return stream  # type: ignore[return-value]

@@ -1,8 +1,6 @@
-"""Arrays of images in any layout and any usual range of numbers, to uint8 (n, 28, 28)."""
+"""Arrays of images in any layout and any usual range of pixels, to uint8 (n, 28, 28)."""
 
-import functools
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +9,7 @@ from PIL import Image
 
 from components.mnist.data.arrays import StoredArray
 from components.mnist.data.datasets import IMAGE_SIDE
-from components.mnist.data.pictures import fit, to_grey
+from components.mnist.data.preparation import fit, to_grey
 from components.mnist.errors import DataError
 
 LAYOUTS = "(n, height, width), with a channel axis of 1, 3 or 4 first or last, or flat (n, 784)"
@@ -29,12 +27,9 @@ class Range:
     low: float
     high: float
 
-    def __or__(self, other: "Range") -> "Range":
-        return Range(min(self.low, other.low), max(self.high, other.high))
-
     @property
     def scale(self) -> int:
-        """What pixels are multiplied by to reach 0..255: pixels up to 1 are taken for 0..1, all others for 0..255."""
+        """The factor that scales pixels to 0..255: pixels up to 1 are taken for 0..1, all others for 0..255."""
         return 255 if self.high <= 1 + ROUNDING else 1
 
 
@@ -50,27 +45,27 @@ class ArrayImages:
 
     @property
     def name(self) -> str:
-        """Where they are, for messages."""
+        """Their file and array, for messages."""
         return self.array.name
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return self.array.count
 
     @property
     def fits(self) -> bool:
-        """Whether the images have the network's size and no colour, so that only their numbers may need a change."""
+        """Whether the images are 28x28 and grey, so that at most their range of pixels must change."""
         return (self.height, self.width, self.channels) == (IMAGE_SIDE, IMAGE_SIDE, 1)
 
     @property
     def size(self) -> str:
-        """Width and height for a person; empty where the images fit."""
+        """Width and height for messages; empty where the images fit."""
         colour = "" if self.channels == 1 else " in colour"
         return "" if self.fits else f"{self.width}x{self.height}{colour}"
 
     def find_range(self) -> Range:
-        """Read all pixels once for the smallest and largest.
+        """Read all pixels once to find the smallest and largest.
 
         Raises:
             DataError: A pixel is NaN or infinite, or the file is damaged.
@@ -88,10 +83,10 @@ class ArrayImages:
         return Range(low, high)
 
     def squares(self, scale: int) -> Iterator[np.ndarray]:
-        """Read the images in order, ready for a data set.
+        """Read the images in order, grey and 28x28, in their own polarity.
 
         Args:
-            scale: What pixels are multiplied by, from the range of the whole source.
+            scale: The factor for pixels, from the range of the whole source.
 
         Returns:
             Blocks of uint8 (m, 28, 28).
@@ -101,11 +96,11 @@ class ArrayImages:
             if self.fits:
                 yield pixels.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
                 continue
-            axes = (self.channels, self.height, self.width) if self.channels_first else (self.height, self.width, -1)
-            pixels = pixels.reshape(len(block), *axes)
             if self.channels_first:
-                pixels = np.moveaxis(pixels, 1, 3)
-            yield np.stack([fit(to_grey(_to_image(image))) for image in pixels])
+                pixels = np.moveaxis(pixels.reshape(-1, self.channels, self.height, self.width), 1, 3)
+            shape = (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+            pixels = np.ascontiguousarray(pixels).reshape(-1, *shape)
+            yield np.stack([fit(to_grey(Image.fromarray(image))) for image in pixels])
 
 
 def _to_bytes(block: np.ndarray, scale: int) -> np.ndarray:
@@ -115,13 +110,8 @@ def _to_bytes(block: np.ndarray, scale: int) -> np.ndarray:
     return block.astype(np.uint8) * np.uint8(scale)
 
 
-def _to_image(pixels: np.ndarray) -> Image.Image:
-    """uint8 (h, w, 1, 3 or 4) to a picture."""
-    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
-
-
 def open_images(array: StoredArray) -> ArrayImages:
-    """Understand an array's shape as images.
+    """Interpret an array as images, by its shape.
 
     Raises:
         DataError: The shape cannot be that of images.
@@ -154,29 +144,25 @@ def join_ranges(name: str, ranges: dict[str, Range]) -> Range:
     """The range of a source from those of its parts, by their names.
 
     Raises:
-        DataError: Numbers are no pixels, parts are of different kinds, or every pixel is the same.
+        DataError: Numbers are no pixels, parts have different ranges, or every pixel is the same.
     """
     for part, pixels in ranges.items():
-        _check_range(part, pixels)
+        if pixels.low < -ROUNDING or pixels.high > 255 * (1 + ROUNDING):
+            low, high = pixels.low, pixels.high
+            advice = "Undo the normalisation" if low < 0 else "Divide by 257" if high > 4095 else "Rescale"
+            raise DataError(
+                f"{part}: pixels from {low:g} to {high:g}; expected 0 to 1 or 0 to 255. {advice} and save again."
+            )
     dim, bright = min(ranges, key=lambda part: ranges[part].high), max(ranges, key=lambda part: ranges[part].high)
     if ranges[dim].high > 0 and ranges[dim].scale > ranges[bright].scale:
         raise DataError(
             f"{dim}: pixels up to {ranges[dim].high:g}, but up to {ranges[bright].high:g} in {bright}; expected 0 to 1 "
-            "or 0 to 255 in both. Bring them to the same range and save again."
+            "or 0 to 255 in both. Scale one of them and save again."
         )
-    whole = functools.reduce(operator.or_, ranges.values())
+    whole = Range(min(each.low for each in ranges.values()), ranges[bright].high)
     if whole.low == whole.high:
         raise DataError(
             f"{name}: every pixel of every image is {whole.low:g}; expected pictures. Was the array filled before "
             "it was saved?"
         )
     return whole
-
-
-def _check_range(name: str, pixels: Range) -> None:
-    if pixels.low < -ROUNDING or pixels.high > 255 + 255 * ROUNDING:
-        advice = "Undo the normalisation" if pixels.low < 0 else "Divide by 257" if pixels.high > 4095 else "Rescale"
-        raise DataError(
-            f"{name}: pixels from {pixels.low:g} to {pixels.high:g}; expected 0 to 1 or 0 to 255. "
-            f"{advice} and save again."
-        )

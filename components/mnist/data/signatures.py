@@ -1,10 +1,9 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""Recognise a file by its first bytes, whatever its name says."""
 
 from pathlib import Path
 
 START_BYTES = 512
 
-# Longer beginnings first where one begins like another.
 STARTS = (
     (b"PK", "zip"),
     (b"\x1f\x8b", "gzip"),
@@ -24,7 +23,7 @@ PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 
 
 def recognise(path: Path) -> str:
-    """Name a file's kind: "zip", "gzip", "npy", "picture", "idx", or words for a person for all others."""
+    """Name the kind of a file: "zip", "gzip", "npy", "picture", "idx", or a description for messages for all others."""
     with path.open("rb") as file:
         start = file.read(START_BYTES)
     if not start:

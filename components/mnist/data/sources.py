@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import difflib
 import os
 import re
 import shutil
@@ -12,10 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import components
+from components.mnist.data.formats import USABLE, is_usable
 from components.mnist.data.npz import list_arrays
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, UnreachableError, suggest
+from components.mnist.progress import OnProgress
 from components.mnist.storage import gs
-from components.mnist.storage.https import NOT_THERE, Show, Unreachable, check_address, download, public
+from components.mnist.storage.https import MISSING, check_address, download, public
 
 SAMPLE = Path(components.__file__).parent.parent / "data" / "sample.npz"
 WORDS = ("mnist", "sample")
@@ -25,14 +26,14 @@ MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.n
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
-# The four files of MNIST and of the sets that took over its form; {} is written in one of the ways below.
+# The four files of MNIST and of data sets in the same format; {} is written in one of the ways below.
 IDX_FILES = ("train-images{}3-ubyte", "train-labels{}1-ubyte", "t10k-images{}3-ubyte", "t10k-labels{}1-ubyte")
 IDX_SPELLINGS = (("-idx", ".gz"), ("-idx", ""), (".idx", ".gz"), (".idx", ""))
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where a source is.
+    """A source that was found.
 
     Attributes:
         path: The file or folder on this machine.
@@ -46,15 +47,15 @@ class Located:
 
 
 def locate(source: str, workspace: Path) -> Located:
-    """Find a source, and bring it here if it lies elsewhere.
+    """Find a source, and download it if it is on another machine.
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address.
-        workspace: A folder for what is brought here; the caller removes it.
+        workspace: A folder for downloads; the caller removes it.
 
     Raises:
-        Unreachable: It cannot be had from where it lies.
-        DataError: It is not there, or not one of the places that are read.
+        UnreachableError: It cannot be downloaded.
+        DataError: It is missing, or nothing of that kind is read.
     """
     source = source.strip()
     if source == "mnist":
@@ -64,11 +65,13 @@ def locate(source: str, workspace: Path) -> Located:
         return Located(SAMPLE, source, _shorten(SAMPLE))
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
     if not scheme:
-        path = _find(Path(source).expanduser())
+        path = Path(source).expanduser()
+        _check_readable(path)
         return Located(path, source, str(path))
     match scheme[1].lower():
         case "gs":
-            return Located(gs.fetch(source, workspace), source, source)
+            path = gs.fetch(source, workspace, is_usable=is_usable, usable=USABLE)
+            return Located(path, source, source)
         case "https" | "http":
             return Located(_fetch(source, workspace), public(source), public(source))
         case "file":
@@ -80,18 +83,18 @@ def locate(source: str, workspace: Path) -> Located:
     )
 
 
-def fetch_mnist(show: Show | None = None) -> Path:
+def fetch_mnist(on_progress: OnProgress | None = None) -> Path:
     """Find MNIST at `data/mnist.npz`, or download it to there.
 
-    MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file goes to a temporary
-    one, for this process only. MNIST_URL names another address, MNIST_SHA256 what is expected from it.
+    MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file becomes a temporary
+    one, for this process only. MNIST_URL names another address, MNIST_SHA256 the checksum to expect from it.
 
     Args:
-        show: Called with the bytes done and in all while it downloads; None to tell whoever listens to a step.
+        on_progress: Called while it downloads; None to show the progress as that of a step.
 
     Raises:
-        Unreachable: It is not there and cannot be downloaded.
-        DataError: A file is there, but not MNIST.
+        UnreachableError: It is missing and cannot be downloaded.
+        DataError: A file of that name exists, but is not MNIST.
     """
     folder = Path(os.environ.get("MNIST_DATA_DIR") or "data")
     path = folder / "mnist.npz"
@@ -105,23 +108,18 @@ def fetch_mnist(show: Show | None = None) -> Path:
         return path
     is_new = not folder.exists()
     if not _is_writable(folder):
-        path = _new_temporary_folder() / "mnist.npz"
+        temporary = tempfile.mkdtemp(prefix="mnist-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        path = Path(temporary, "mnist.npz")
     address = os.environ.get("MNIST_URL") or MNIST_URL
     try:
-        download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, show=show)
+        download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, on_progress=on_progress)
     except BaseException:
         if is_new:
-            with contextlib.suppress(OSError):  # what has arrived stays, for the next try to go on with
+            with contextlib.suppress(OSError):  # what has arrived stays, for the next try to continue
                 folder.rmdir()
         raise
     return path
-
-
-def _new_temporary_folder() -> Path:
-    """A folder that goes when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="mnist-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _is_writable(folder: Path) -> bool:
@@ -133,19 +131,14 @@ def _is_writable(folder: Path) -> bool:
         return False
 
 
-def _find(path: Path) -> Path:
-    """Make sure that a path leads somewhere, or say where it stops to."""
+def _check_readable(path: Path) -> None:
     if _exists(path):
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-            raise DataError(
-                f"{path}: there, but this user may not read it. Change its permissions: chmod -R u+rX {path}"
-            )
-        return path
-    if str(path) not in WORDS and (words := difflib.get_close_matches(str(path).lower(), WORDS, 1)):
-        hint = f"Did you mean source={words[0]}?"
-    else:
-        hint = _describe_nearest(path)
-    raise DataError(f"{path}: no such file or folder. {hint}")
+            raise DataError(f"{path}: this user may not read it. Change its permissions: chmod -R u+rX {path}")
+        return
+    # ./mnist is a path, and the word mnist would be no help.
+    hint = suggest(str(path), () if str(path) in WORDS else WORDS, otherwise="") or _describe_nearest(path)
+    raise DataError(f"{path}: no such file or folder; {hint}")
 
 
 def _exists(path: Path) -> bool:
@@ -156,39 +149,36 @@ def _exists(path: Path) -> bool:
 
 
 def _describe_nearest(path: Path) -> str:
-    parent = path.absolute().parent
-    missing = path.name
-    while not _exists(parent):
-        parent, missing = parent.parent, parent.name
-    place = "the current folder" if parent == Path.cwd() else _shorten(parent)
+    """Say at which folder a path stops to exist, and what it may have meant."""
+    folder, missing = path.absolute().parent, path.name
+    while not _exists(folder):
+        folder, missing = folder.parent, folder.name
+    words = "the current folder" if folder == Path.cwd() else _shorten(folder)
     try:
-        names = sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
+        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
-        return f"There is {place}, but this user may not look into it."
-    if close := difflib.get_close_matches(missing, names, 3):
-        return f"In {place} there is {', '.join(close)}: did you mean {_shorten(parent / close[0])}?"
-    start = "" if path.is_absolute() else f" A relative path starts at {Path.cwd()}."
-    return f"Nothing in {place} is called {missing}.{start}"
+        return f"this user may not look into {words}."
+    otherwise = "check the path." if path.is_absolute() else f"a relative path starts at {Path.cwd()}."
+    return f"nothing in {words} is called {missing}: {suggest(missing, names, otherwise=otherwise)}"
 
 
 def _shorten(path: Path) -> str:
-    """A path as people write it: relative where it lies below the current folder."""
+    """A path as people write it: relative where it is below the current folder."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
 
 
 def _fetch(address: str, workspace: Path) -> Path:
-    """Bring one file here, or the four IDX files of a folder."""
+    """Download one file, or the four IDX files of a folder."""
     check_address(address)
     parts = urlsplit(address)
     name = parts.path.rpartition("/")[2]
-    if not parts.query and not name.endswith((".npz", ".gz", "-ubyte")) and _fetch_idx(address, workspace):
+    if not parts.query and not name.endswith((".npz", ".gz", "-ubyte")) and _fetch_idx(address, workspace / "idx"):
         return workspace / "idx"
     if not name and not parts.query:
-        raise Unreachable(
-            f"{public(address)}: none of the four IDX files is there "
-            f"({', '.join(_idx_names(*IDX_SPELLINGS[1]))}, with or without .gz); expected their folder, or the "
-            "address of one .npz file.",
+        raise UnreachableError(
+            f"{public(address)}: holds none of the four IDX files ({', '.join(_idx_names('-idx', ''))}, with or "
+            "without .gz); expected their folder, or the address of one .npz file.",
             status=404,
         )
     target = workspace / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
@@ -196,17 +186,16 @@ def _fetch(address: str, workspace: Path) -> Path:
     return target
 
 
-def _fetch_idx(address: str, workspace: Path) -> bool:
-    """Whether the four files lie at the address, in any spelling; then they are brought to `idx` in the workspace."""
-    folder = workspace / "idx"
+def _fetch_idx(address: str, folder: Path) -> bool:
+    """Download the four files, in whichever spelling they exist at the address; returns whether they do."""
     folder.mkdir()
-    for spelling in IDX_SPELLINGS:
-        first, *others = _idx_names(*spelling)
+    for joint, packing in IDX_SPELLINGS:
+        first, *others = _idx_names(joint, packing)
         try:
             download(f"{address.rstrip('/')}/{first}", folder / first, sha256=None)
-        except Unreachable as error:
-            # 403 is how buckets answer for what is not there, 200 how some sites do: with a page that says so.
-            if error.status in (*NOT_THERE, 403, 200):
+        except UnreachableError as error:
+            # Buckets answer 403 for missing files, and some sites answer 200 with a page that says so.
+            if error.status in (*MISSING, 403, 200):
                 continue
             raise
         for name in others:

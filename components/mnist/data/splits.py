@@ -1,4 +1,4 @@
-"""Keep part of the images aside, the same share of every class, by a seed.
+"""Keep some of the images aside, the same share of every class, chosen by a seed.
 
 scikit-learn does this too, but importing it takes longer than reading the whole of MNIST.
 """
@@ -11,45 +11,39 @@ from components.mnist.errors import DataError
 def split(
     labels: np.ndarray, fraction: float, *, leave: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part indices in two, both with the classes in the proportions of the whole.
+    """Divide indices into two parts, both with the classes in the proportions of the whole.
 
     Args:
         labels: integers (n,) from 0, every class more than `leave` times.
         fraction: Share that is kept aside, above 0 and below 1.
-        leave: Images of each class that stay at least, whatever the share.
+        leave: Images of each class that remain at least, whatever the share.
 
     Returns:
-        int64 indices that stay and that are kept aside, ascending. The latter are round(fraction * n), as far as each
-        class has one among them and enough stay.
+        int64 indices of those that remain and of those kept aside, ascending. The latter are round(fraction * n),
+        unless a class would then have none of them or fewer than `leave` would remain.
     """
     counts = np.bincount(labels)
-    aside = [
-        generator.permutation(np.flatnonzero(labels == label))[:share]
-        for label, share in enumerate(_shares(counts, fraction, leave))
-    ]
-    chosen = np.zeros(len(labels), bool)
-    chosen[np.concatenate(aside)] = True
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
-
-
-def _shares(counts: np.ndarray, fraction: float, leave: int) -> np.ndarray:
-    """Images to keep aside of each class: what is lost by rounding down goes to the largest remainders."""
     exact = counts * fraction
     shares = np.floor(exact).astype(np.int64)
+    # What rounding down loses goes to the largest remainders.
     left_over = round(float(exact.sum())) - int(shares.sum())
     shares[np.argsort(shares - exact, kind="stable")[:left_over]] += 1
-    return np.clip(shares, 1, counts - leave)
+    shares = np.clip(shares, 1, counts - leave)
+    is_aside = np.zeros(len(labels), bool)
+    for label, share in enumerate(shares):
+        is_aside[generator.permutation(np.flatnonzero(labels == label))[:share]] = True
+    return np.flatnonzero(~is_aside), np.flatnonzero(is_aside)
 
 
 def check_enough(name: str, counts: np.ndarray, classes: tuple[str, ...], *, parts: tuple[str, ...]) -> None:
-    """Refuse a class with too few images for one in each part.
+    """Refuse a class that has fewer images than there are parts.
 
     Args:
         counts: integers (classes,), images of each class that are to be split.
-        parts: Names of what they are split into: ("training", "validation").
+        parts: Names of the parts: ("training", "validation").
 
     Raises:
-        DataError: It names the class.
+        DataError: A class is too small; it is named.
     """
     smallest = int(np.argmin(counts))
     if counts[smallest] < len(parts):

@@ -1,30 +1,31 @@
-"""The work of the ingest step: from a source to three data set folders, all there or none.
+"""The work of the ingest step: from a source to three data set folders, all of them or none.
 
-Images pass through in blocks: first into one plain file in their final form, then from there into the data sets.
+Images are read once, in blocks: first into one plain file in their final form, then from there into the data sets.
 """
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from components.mnist.data.arrays import describe
 from components.mnist.data.datasets import BLOCK, IMAGE_SIDE, Manifest, write_dataset
-from components.mnist.data.formats import Contents, Part, open_contents
+from components.mnist.data.formats import Contents, open_contents
 from components.mnist.data.labels import count_classes
-from components.mnist.data.pixels import Range, join_ranges
-from components.mnist.data.polarity import judge
+from components.mnist.data.pixels import join_ranges
+from components.mnist.data.preparation import decide_inversion
 from components.mnist.data.sources import locate
 from components.mnist.data.splits import check_enough, split
-from components.mnist.errors import DataError, reports_errors
+from components.mnist.errors import DataError, describe, reports_errors
+from components.mnist.files import replacing
 from components.mnist.progress import Progress, say
 from components.mnist.settings import check
 
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE
-SPARE_BYTES = 50 * 2**20
-SAMPLE = 4096  # images that are looked at to tell which way round the ink is
+SPARE_BYTES = 50 * 2**20  # of disk, beyond the images
+SAMPLE = 4096  # images that are looked at to decide the polarity
 
 
 @reports_errors
@@ -49,7 +50,7 @@ def ingest_data(
 
     Raises:
         SettingError: A setting is out of range.
-        DataError: The source cannot be had or is not what an image data set looks like; nothing was written.
+        DataError: The source cannot be read or does not look like an image data set; nothing was written.
     """
     settings: dict[str, str | int | float] = {
         "polarity": polarity,
@@ -68,29 +69,34 @@ def ingest_data(
             contents = open_contents(located.path)
             labels, classes = _check_labels(located.origin, contents)
             scratch = workspace / "images"
-            notes = _write_scratch(located.origin, contents, scratch)
-            sample = _look(scratch, sum(part.images.count for part in contents.training))
+            _write_scratch(located.origin, contents, scratch)
+            sample = _read_sample(scratch, sum(part.images.count for part in contents.training))
             if (sample == sample[:, :1, :1]).all():
                 raise DataError(f"{located.origin}: every picture is blank; expected something to see on them.")
-            turn, sentence = judge(sample, polarity)
-            notes += [sentence] if sentence else []
-            for note in notes:
+            is_inverted, sentence = decide_inversion(sample, polarity)
+            contents.notes += [sentence] if sentence else []
+            for note in contents.notes:
                 say(note)
             chosen = _split(located.origin, contents, labels, classes, validation_fraction, test_fraction, seed)
             say("split: " + ", ".join(f"{len(indices):,} {name}" for name, indices in chosen.items()) + " images")
-            return _write_all(
-                folders,
-                {name: _gather(scratch, labels, indices, turn) for name, indices in chosen.items()},
-                {name: len(indices) for name, indices in chosen.items()},
-                classes=classes,
-                source=located.source,
-                origin=located.origin,
-                settings=settings,
-                notes=tuple(notes),
-            )
+            with contextlib.ExitStack() as stack:  # replaces the three folders after the last has been written
+                return {
+                    name: write_dataset(
+                        stack.enter_context(replacing(folders[name])),
+                        _gather(scratch, labels, indices, is_inverted),
+                        split=name,
+                        count=len(indices),
+                        classes=classes,
+                        source=located.source,
+                        origin=located.origin,
+                        settings=settings,
+                        notes=tuple(contents.notes),
+                    )
+                    for name, indices in chosen.items()
+                }
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        raise DataError(f"{source}: reading or writing failed, {place}{describe(error)}.") from error
+        file = f"{error.filename}: " if error.filename else ""
+        raise DataError(f"{source}: reading or writing failed, {file}{describe(error)}.") from error
 
 
 def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -102,7 +108,7 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
     count = count_classes(origin, training, test)
     classes = contents.classes or tuple(str(number) for number in range(count))
     say(
-        f"found {contents.kind} with {_counted(len(training), 'image')}"
+        f"found {contents.kind} with {len(training):,} image{'s' * (len(training) != 1)}"
         + (f" for training and {len(test):,} for the test" if contents.test else " and no test split")
         + f", {count} classes"
     )
@@ -111,12 +117,8 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
     return np.concatenate([training, test]).astype(np.uint8), classes
 
 
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" + ("" if number == 1 else "s")
-
-
-def _write_scratch(origin: str, contents: Contents, scratch: Path) -> list[str]:
-    """Write every image as uint8 (28, 28), training before test, one after another; return what there is to tell."""
+def _write_scratch(origin: str, contents: Contents, scratch: Path) -> None:
+    """Write every image as uint8 (28, 28), training before test, one after another; add what was done to the notes."""
     parts = contents.training + contents.test
     total = sum(part.images.count for part in parts)
     needed, free = 2 * total * IMAGE_BYTES + SPARE_BYTES, shutil.disk_usage(scratch.parent).free
@@ -134,27 +136,21 @@ def _write_scratch(origin: str, contents: Contents, scratch: Path) -> list[str]:
                 file.write(np.ascontiguousarray(block).data)
                 done += len(block)
                 progress.update(done)
-    return contents.notes + _tell(parts, pixels)
-
-
-def _tell(parts: list[Part], pixels: Range) -> list[str]:
-    notes = []
     if sizes := sorted({part.images.size for part in parts} - {""}):
-        notes.append(f"Brought pictures of {', '.join(sizes)} to 28x28 in grey, proportions kept.")
+        contents.notes.append(f"Scaled pictures of {', '.join(sizes)} to 28x28 in grey, proportions kept.")
     if pixels.scale > 1:
-        notes.append("Pixels from 0 to 1 were brought to 0 to 255.")
+        contents.notes.append("Scaled pixels from 0..1 to 0..255.")
     elif pixels.high < 64:
-        notes.append(f"Pictures are faint: the largest pixel is {pixels.high:g} of 255.")
-    return notes
+        contents.notes.append(f"Pictures are faint: the largest pixel is {pixels.high:g} of 255.")
 
 
-def _look(scratch: Path, count: int) -> np.ndarray:
+def _read_sample(scratch: Path, count: int) -> np.ndarray:
     """A sample of the first `count` images, spread evenly."""
     return _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
 
 
 def _read(scratch: Path, indices: np.ndarray) -> np.ndarray:
-    # One by one rather than mapped: a mapping may hold as much memory as the file is long.
+    # One by one, not memory-mapped: mapped pages may hold as much memory as the whole file.
     images = np.empty((len(indices), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
     with scratch.open("rb", buffering=0) as file:
         for image, index in zip(images, indices.tolist(), strict=True):
@@ -186,46 +182,9 @@ def _split(
 
 
 def _gather(
-    scratch: Path, labels: np.ndarray, indices: np.ndarray, turn: bool
+    scratch: Path, labels: np.ndarray, indices: np.ndarray, is_inverted: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(indices), BLOCK):
         block = indices[start : start + BLOCK]
         images = _read(scratch, block)
-        yield 255 - images if turn else images, labels[block]
-
-
-def _write_all(
-    folders: dict[str, Path],
-    blocks: dict[str, Iterable[tuple[np.ndarray, np.ndarray]]],
-    counts: dict[str, int],
-    *,
-    classes: tuple[str, ...],
-    source: str,
-    origin: str,
-    settings: dict[str, str | int | float],
-    notes: tuple[str, ...],
-) -> dict[str, Manifest]:
-    """Write beside the folders first: what was there before is replaced when nothing can go wrong any more."""
-    beside = {name: folder.with_name(folder.name + ".new") for name, folder in folders.items()}
-    try:
-        manifests = {
-            name: write_dataset(
-                folder,
-                blocks[name],
-                split=name,
-                count=counts[name],
-                classes=classes,
-                source=source,
-                origin=origin,
-                settings=settings,
-                notes=notes,
-            )
-            for name, folder in beside.items()
-        }
-        for name, folder in folders.items():
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.move(beside[name], folder)
-    finally:
-        for folder in beside.values():
-            shutil.rmtree(folder, ignore_errors=True)
-    return manifests
+        yield 255 - images if is_inverted else images, labels[block]

@@ -1,1 +1,1 @@
-"""Bytes from https:// and gs:// addresses: whole, checked, resumed where a transfer broke off. Knows no formats."""
+"""Bytes from https:// and gs:// addresses: complete, checked, resumed where a transfer broke off. Knows no formats."""

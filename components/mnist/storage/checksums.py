@@ -18,11 +18,11 @@ BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3
 
 
 def announced_sums(headers: Mapping[str, str], *, whole: bool) -> tuple[Sum, ...]:
-    """Sums of a whole file among the headers of an answer: x-goog-hash, Repr-Digest (RFC 9530), Content-MD5.
+    """Sums of a whole file among the headers of a response: x-goog-hash, Repr-Digest (RFC 9530), Content-MD5.
 
     Args:
         headers: Looked up by name in any case.
-        whole: The answer brings the whole file; Content-MD5 is of what it brings.
+        whole: Whether the response holds the whole file: Content-MD5 is the sum of what the response holds.
     """
     texts = [("md5", headers.get("Content-MD5", ""))] if whole else []
     texts += re.findall(r"(md5|crc32c)=([\w+/=]+)", headers.get("x-goog-hash", ""))
@@ -39,18 +39,15 @@ def find_difference(path: Path, expected: Iterable[Sum]) -> str | None:
     """Compare a file with every sum that is expected of it.
 
     Returns:
-        What it has and what was expected, in words; None when they all agree.
+        The first sum that differs and what was expected, in words; None when all agree.
     """
     for algorithm, value in expected:
-        arrived = _digest(path, algorithm)
-        if arrived != value.lower():
+        is_crc32c = algorithm == "crc32c"
+        digest = google_crc32c.Checksum() if is_crc32c else hashlib.new(algorithm, usedforsecurity=False)
+        with path.open("rb") as file:
+            # Not hashlib.file_digest: it gives memoryviews, which google_crc32c does not take.
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        if (arrived := digest.digest().hex()) != value.lower():
             return f"the {algorithm} {arrived}; expected {value}"
     return None
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    new = google_crc32c.Checksum() if algorithm == "crc32c" else hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            new.update(chunk)
-    return str(new.digest().hex())

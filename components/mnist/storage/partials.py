@@ -1,7 +1,7 @@
-"""What has arrived of a file, beside its target until it is whole.
+"""The beginning of a file whose download broke off, kept beside its target until the file is complete.
 
-It is the beginning of one version of one file: a note beside it says of which, so that a later download goes on with
-it and never with another. Without a note it is worth nothing and goes when the download ends.
+A note beside it records the address and the version of the file, so that a later download continues this version and no
+other. Without a note it is useless and is removed when the download ends.
 """
 
 import contextlib
@@ -19,20 +19,21 @@ from components.mnist.storage.versions import Version
 
 
 class Partial:
-    """The bytes that have arrived, and of which version they are.
+    """The bytes of a file that have arrived, and the version they belong to.
 
     Attributes:
         path: The file that holds them.
-        version: None when they can't be gone on with: the server does not tell, or none have arrived.
-        is_pieced: Whether they came in several answers.
+        version: None when they cannot be continued: the server names no version, or no byte has arrived.
+        is_pieced: Whether they came in several responses.
     """
 
     def __init__(self, path: Path, file: io.FileIO, address: str, *, note: Path | None) -> None:
         self.path = path
         self._file = file
-        self._address = address
+        # Hashed, because an address may hold a password or a signature.
+        self._address = sha256(address.encode()).hexdigest()
         self._note = note
-        self.version = _read_note(note, address) if note else None
+        self.version = self._read_note()
         self.is_pieced = False
         if self.version is None or self.size > self.version.total:
             self.clear()
@@ -43,56 +44,70 @@ class Partial:
         return os.fstat(self._file.fileno()).st_size
 
     def clear(self) -> None:
-        """Forget what has arrived."""
-        self._forget()
+        """Discard what has arrived."""
+        self._remove_note()
         self._file.truncate(0)
         self.version = None
         self.is_pieced = False
 
     def begin(self, version: Version | None) -> None:
-        """Start anew with the bytes of this version."""
+        """Start from the beginning with this version."""
         self.clear()
         self.version = version
         if self._note and version:
-            # Before the first byte: there is never a byte of which nobody knows where it belongs.
-            self._note.write_text(json.dumps({"address": _name(self._address), **asdict(version)}), encoding="utf-8")
+            # Before the first byte, so that no byte is ever there without the version it belongs to.
+            self._note.write_text(json.dumps({"address": self._address, **asdict(version)}), encoding="utf-8")
 
     def shorten(self, size: int) -> None:
         """Keep the first bytes only."""
         self._file.truncate(size)
 
     def write(self, chunk: bytes) -> None:
-        """Add bytes to the end."""
+        """Append bytes."""
         rest = memoryview(chunk)
         while rest:
             rest = rest[self._file.write(rest) :]
 
     def finish(self, target: Path) -> None:
-        """Put the file in its place."""
-        self.path.chmod(0o644)  # a temporary file is nobody else's to read
+        """Move the complete file to its target."""
+        os.fsync(self._file.fileno())
+        self.path.chmod(0o644)  # temporary files are readable by their owner only
         self.path.replace(target)
-        self._forget()
+        self._remove_note()
         self._file.close()
 
     def close(self) -> None:
-        """Leave only what a later download can go on with."""
+        """Keep only what a later download can continue."""
         if self._file.closed:
             return
         if not (self._note and self.version and self.size):
-            self._forget()
+            self._remove_note()
             self.path.unlink(missing_ok=True)
         self._file.close()
 
-    def _forget(self) -> None:
+    def _read_note(self) -> Version | None:
+        if not self._note:
+            return None
+        try:
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            if note.pop("address") != self._address:
+                return None
+            sums = tuple((str(algorithm), str(value)) for algorithm, value in note.pop("sums"))
+            return Version(str(note["validator"]), int(note["total"]), sums)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _remove_note(self) -> None:
         if self._note:
             self._note.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def open_partial(target: Path, address: str) -> Iterator[Partial]:
-    """What an earlier download left of a target, or an empty one; whole and in its place when the block ends well.
+    """Open what an earlier download left of a target, or an empty file; it becomes the target when the block ends.
 
-    It belongs to one process at a time: another gets a temporary file, and so does who may not write to it.
+    When the block fails, what has arrived is kept where a later download can continue it. One process at a time uses
+    it: another one gets a temporary file, and so does a process that may not write to it.
     """
     path = target.with_name(f".{target.name}.part")
     if file := _lock(path):
@@ -108,6 +123,7 @@ def open_partial(target: Path, address: str) -> Iterator[Partial]:
 
 
 def _lock(path: Path) -> io.FileIO | None:
+    """Open a file that no other process has open; None where that is impossible."""
     while True:
         try:
             file = io.FileIO(path, "a")
@@ -115,26 +131,10 @@ def _lock(path: Path) -> io.FileIO | None:
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it may have put it in its place since it was opened.
+            # Another process may have moved it to its target since it was opened.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        except OSError:  # another process has it, or files can't be locked here
+        except OSError:  # another process has locked it, or files cannot be locked here
             file.close()
             return None
         file.close()
-
-
-def _read_note(path: Path, address: str) -> Version | None:
-    try:
-        note = json.loads(path.read_text(encoding="utf-8"))
-        if note.pop("address") != _name(address):
-            return None
-        sums = tuple((str(algorithm), str(value)) for algorithm, value in note.pop("sums"))
-        return Version(str(note["validator"]), int(note["total"]), sums)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _name(address: str) -> str:
-    """An address as it can be written down: it may carry a password or a signature."""
-    return sha256(address.encode()).hexdigest()

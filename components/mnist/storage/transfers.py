@@ -1,7 +1,7 @@
-"""Objects of buckets become files: many at a time, whole and checked, whatever their size.
+"""Objects of buckets become files: many at a time, complete and checked, whatever their size.
 
-The client library goes on with broken transfers where they ended, but compares checksums only of what came in one
-answer, and gives up a set time after the start, however much has come since. So both are seen to here.
+The client library continues broken transfers where they ended, but it compares checksums only of what came in one
+response, and it gives up a fixed time after the start, however much has arrived since. This module does both itself.
 """
 
 import gzip
@@ -14,42 +14,42 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, UnreachableError
+from components.mnist.progress import OnProgress
 from components.mnist.storage.checksums import find_difference, unpack_sum
-from components.mnist.storage.https import Show, Unreachable
 
 if TYPE_CHECKING:
     import google.cloud.storage as storage
     from google.api_core.retry import Retry
 
-THREADS = 10  # small objects are a matter of waiting; the client keeps as many connections
+THREADS = 10  # small objects are mostly waiting; the client keeps as many connections
 GIVE_UP_SECONDS = 30  # without a byte
 BACKOFF_SECONDS = 1.0  # doubled with each try
-LONGEST_BACKOFF_SECONDS = 4.0  # for as long may an interruption have to wait
+LONGEST_BACKOFF_SECONDS = 4.0  # an interruption may have to wait for as long
 REQUEST_SECONDS = 15
 
 
-def patience() -> "Retry":
-    """How long requests are tried again."""
+def retry_policy() -> "Retry":
+    """When requests are repeated, and for how long."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     delays = DEFAULT_RETRY.with_delay(initial=BACKOFF_SECONDS, maximum=LONGEST_BACKOFF_SECONDS, multiplier=2)
     return delays.with_timeout(GIVE_UP_SECONDS)
 
 
-def save_objects(blobs: Mapping[Path, "storage.Blob"], *, show: Show) -> None:
-    """Bring objects to files; folders are made.
+def save_objects(blobs: Mapping[Path, "storage.Blob"], *, on_progress: OnProgress) -> None:
+    """Download objects to files; missing folders are made.
 
     Args:
         blobs: Objects with their metadata, by the file that each becomes.
-        show: Called with the bytes done and in all, as they come, by one thread at a time.
+        on_progress: Called as bytes arrive, by one thread at a time.
 
     Raises:
-        Unreachable: An object arrived damaged, twice.
+        UnreachableError: An object arrived damaged, twice.
         DataError: The disk is too small, or an object is not packed as it says.
-        GoogleAPIError: The library's, as RetryError when nothing came for GIVE_UP_SECONDS.
+        GoogleAPIError: The library's, for example RetryError when nothing came for GIVE_UP_SECONDS.
     """
-    meter = _Meter(sum(blob.size or 0 for blob in blobs.values()), show)
+    meter = _Meter(sum(blob.size or 0 for blob in blobs.values()), on_progress)
     folder = next(parent for parent in next(iter(blobs)).parents if parent.exists())
     if meter.total > (free := shutil.disk_usage(folder).free):
         raise DataError(f"{meter.total:,} bytes to download but {folder} has {free:,} left. Free some.")
@@ -63,17 +63,17 @@ def save_objects(blobs: Mapping[Path, "storage.Blob"], *, show: Show) -> None:
             raise
 
 
-class _Stopped(Exception):  # noqa: N818  (nothing went wrong here)
-    """Another thread has failed, or the user has had enough."""
+class _StoppedError(Exception):
+    """Another thread has failed, or the user has interrupted the download."""
 
 
 class _Meter:
-    """Counts the bytes that all threads bring."""
+    """Counts the bytes that arrive in all threads, and can stop them."""
 
-    def __init__(self, total: int, show: Show) -> None:
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
         self.total = total
         self._done = 0
-        self._show = show
+        self._on_progress = on_progress
         self._lock = threading.Lock()
         self._is_stopped = False
 
@@ -82,16 +82,16 @@ class _Meter:
         self._is_stopped = True
 
     def add(self, count: int) -> None:
-        """Count bytes; less than nothing when they have to come again."""
+        """Count bytes; a negative number where they have to come again."""
         if self._is_stopped:
-            raise _Stopped
+            raise _StoppedError
         with self._lock:
             self._done += count
-            self._show(self._done, self.total)
+            self._on_progress(self._done, self.total)
 
 
-class _Sink:
-    """A file as the library writes to it."""
+class _CountingFile:
+    """A file for the library to write to."""
 
     def __init__(self, file: BinaryIO, meter: _Meter) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _Sink:
 
 def _save(blob: "storage.Blob", path: Path, meter: _Meter) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The library overwrites what is known of the object by what each answer says.
+    # Read before the transfer: the library overwrites the metadata of the object with what each response says.
     size, encoding = blob.size or 0, blob.content_encoding
     sums = [(name, unpack_sum(text)) for name, text in (("crc32c", blob.crc32c), ("md5", blob.md5_hash)) if text]
     for is_last in (False, True):
@@ -114,17 +114,17 @@ def _save(blob: "storage.Blob", path: Path, meter: _Meter) -> None:
         if not difference:
             break
         if is_last:
-            raise Unreachable(
+            raise UnreachableError(
                 f"gs://{blob.bucket.name}/{blob.name}: arrived damaged twice, with {difference}. Try again."
             )
         meter.add(-arrived)
-    # Whoever stores a .gz file with this encoding means the file itself, which is wanted packed.
+    # A .gz file that is stored with this encoding means the file itself, which stays packed.
     if encoding == "gzip" and path.suffix != ".gz":
         _unpack(path)
 
 
 def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None:
-    """Bring what the library says is the object; for as long as something comes."""
+    """Write an object to a file, as long as bytes keep coming."""
     from google.api_core.exceptions import RetryError
 
     with path.open("wb") as file:
@@ -132,12 +132,12 @@ def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None
             start = file.tell()
             try:
                 return blob.download_to_file(
-                    _Sink(file, meter),
+                    _CountingFile(file, meter),
                     start=start or None,
-                    raw_download=True,  # as it is stored: of that are size, checksum and ranges
+                    raw_download=True,  # as it is stored: size, checksum and ranges are of that
                     checksum=None,
                     timeout=REQUEST_SECONDS,
-                    retry=patience(),
+                    retry=retry_policy(),
                 )
             except RetryError:
                 if file.tell() >= size:
@@ -154,6 +154,6 @@ def _unpack(path: Path) -> None:
         with gzip.open(packed) as source, path.open("wb") as file:
             shutil.copyfileobj(source, file)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path.name}: stored with the encoding gzip, but it is not packed so ({error}).") from error
+        raise DataError(f"{path.name}: stored with the encoding gzip, but is not packed so ({error}).") from error
     finally:
         packed.unlink()

@@ -1,6 +1,6 @@
-"""Which version of a file a server's answer brings, and whether an answer goes on where another ended.
+"""Which version of a file a response holds, and whether a response continues where another ended.
 
-RFC 9110: what was cut is gone on with by Range, and If-Range makes sure that it still is the same file.
+RFC 9110: Range asks for the rest of a file, and If-Range for all of it where it is no longer the same file.
 """
 
 import re
@@ -17,12 +17,12 @@ SETTLED_SECONDS = 60
 
 @dataclass(frozen=True)
 class Version:
-    """Which content of a file.
+    """One version of a file.
 
     Attributes:
-        validator: What the server calls it: a strong ETag, or the time of its last change.
-        total: Its bytes in all.
-        sums: What the server says that it must have.
+        validator: The server's name for it: a strong ETag, or the time of its last change.
+        total: Its size in bytes.
+        sums: Its checksums, as far as the server announces them.
     """
 
     validator: str
@@ -31,7 +31,7 @@ class Version:
 
 
 def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version | None:
-    """The version that an answer brings whole; None when its rest could not be asked for."""
+    """The version that a response with a whole file holds; None when its rest could not be asked for later."""
     total, validator = read_length(response), _find_validator(response)
     if total is None or validator is None or response.headers.get("Accept-Ranges", "").lower() == "none":
         return None
@@ -39,7 +39,7 @@ def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version 
 
 
 def continues(response: requests.Response, version: Version, start: int) -> bool:
-    """Whether an answer brings bytes of a version from `start` on, and says how many."""
+    """Whether a response holds bytes of this version from `start` on, and says how many."""
     found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", response.headers.get("Content-Range", ""))
     if response.status_code != 206 or not found:
         return False
@@ -53,7 +53,7 @@ def continues(response: requests.Response, version: Version, start: int) -> bool
 
 
 def read_length(response: requests.Response) -> int | None:
-    """The bytes that an answer says it brings."""
+    """The bytes that a response announces, None where it announces no number."""
     length = response.headers.get("Content-Length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
 

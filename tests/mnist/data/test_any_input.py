@@ -55,7 +55,7 @@ def judge(source: Path) -> bool:
 
 
 @pytest.fixture
-def place(tmp_path):
+def make_folder(tmp_path):
     """A new folder for each example."""
     numbers = itertools.count()
 
@@ -98,16 +98,16 @@ def damage(draw: st.DrawFn, content: bytes) -> bytes:
     """A valid file cut, with bytes changed, doubled, or with others put in."""
     changed = bytearray(content)
     for _ in range(draw(st.integers(0, 3))):
-        place = draw(st.integers(0, len(changed) - 1))
+        at = draw(st.integers(0, len(changed) - 1))
         match draw(st.sampled_from(["set", "cut", "insert", "drop", "append"])):
             case "set":
-                changed[place] = draw(st.integers(0, 255))
-            case "cut" if place:
-                del changed[place:]
+                changed[at] = draw(st.integers(0, 255))
+            case "cut" if at:
+                del changed[at:]
             case "insert":
-                changed[place:place] = draw(st.binary(max_size=8))
+                changed[at:at] = draw(st.binary(max_size=8))
             case "drop" if len(changed) > 20:
-                del changed[place : place + 4]
+                del changed[at : at + 4]
             case "append":
                 changed += draw(st.binary(max_size=8))
     return bytes(changed)
@@ -122,8 +122,8 @@ STARTS = st.sampled_from(
 @given(
     start=STARTS, content=st.binary(max_size=200), suffix=st.sampled_from([".npz", ".npy", ".gz", ".png", ".zip", ""])
 )
-def test_any_bytes_under_any_name(place, start, content, suffix):
-    path = place() / f"data{suffix}"
+def test_any_bytes_under_any_name(make_folder, start, content, suffix):
+    path = make_folder() / f"data{suffix}"
     path.write_bytes(start + content)
     assert not judge(path)
 
@@ -131,16 +131,16 @@ def test_any_bytes_under_any_name(place, start, content, suffix):
 @budget
 @given(content=damage(NPZ))
 @example(content=NPZ)
-def test_a_damaged_npz(place, content):
-    path = place() / "data.npz"
+def test_a_damaged_npz(make_folder, content):
+    path = make_folder() / "data.npz"
     path.write_bytes(content)
     assert judge(path) or content != NPZ
 
 
 @budget
 @given(name=st.sampled_from(IDX), data=st.data(), packed=st.booleans())
-def test_a_damaged_idx_file_among_good_ones(place, name, data, packed):
-    folder = place()
+def test_a_damaged_idx_file_among_good_ones(make_folder, name, data, packed):
+    folder = make_folder()
     for each, content in IDX_FILES.items():
         content = gzip.compress(content, 1) if packed else content
         content = data.draw(damage(content)) if each == name else content
@@ -150,8 +150,8 @@ def test_a_damaged_idx_file_among_good_ones(place, name, data, packed):
 
 @budget
 @given(content=damage(PNG) | st.binary(max_size=100), suffix=st.sampled_from([".png", ".jpg", ".JPEG"]))
-def test_a_damaged_picture_among_good_ones(place, content, suffix):
-    folder = place()
+def test_a_damaged_picture_among_good_ones(make_folder, content, suffix):
+    folder = make_folder()
     for kind in ("cat", "dog"):
         (folder / kind).mkdir()
         for number in range(5):
@@ -174,8 +174,8 @@ OTHERS = arrays.complex_number_dtypes() | arrays.unicode_string_dtypes() | array
     images=arrays.arrays(NUMBERS | OTHERS, arrays.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=6)),
     labels=arrays.arrays(NUMBERS | OTHERS, arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=6)),
 )
-def test_any_arrays(place, images, labels):
-    path = place() / "data.npz"
+def test_any_arrays(make_folder, images, labels):
+    path = make_folder() / "data.npz"
     np.savez(path, X=images, y=labels)
     judge(path)
 
@@ -191,8 +191,8 @@ def test_any_arrays(place, images, labels):
     labels=st.lists(st.integers(0, 2), min_size=12, max_size=12),
     fortran=st.booleans(),
 )
-def test_arrays_that_are_almost_right(place, images, scale, labels, fortran):
-    path = place() / "data.npz"
+def test_arrays_that_are_almost_right(make_folder, images, scale, labels, fortran):
+    path = make_folder() / "data.npz"
     scaled = images if scale == 1 else images * np.float64(scale)
     np.savez(path, X=np.asfortranarray(scaled) if fortran else scaled, y=np.array(labels))
     judge(path)
@@ -210,10 +210,10 @@ def test_arrays_that_are_almost_right(place, images, scale, labels, fortran):
     version=st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x09"]),
     content=st.binary(max_size=50),
 )
-def test_any_header_of_an_array(place, header, version, content):
+def test_any_header_of_an_array(make_folder, header, version, content):
     text = repr(header).encode()
     length = len(text).to_bytes(2 if version == b"\x01\x00" else 4, "little")
-    path = place() / "data.npz"
+    path = make_folder() / "data.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("X.npy", b"\x93NUMPY" + version + length + text + content)
         archive.writestr("y.npy", b"\x93NUMPY" + version + length + text + content)

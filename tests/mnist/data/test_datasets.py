@@ -92,7 +92,7 @@ def test_fewer_images_than_promised_are_not_written(digits, tmp_path):
 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"no manifest.json there; expected a folder that `mnist step ingest` wrote"):
+    with pytest.raises(DataError, match=r"holds no manifest.json; expected a folder that `mnist step ingest` wrote"):
         read_dataset(tmp_path)
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_data_set_is_refused(digits, tmp_path, name, content, words):
     with pytest.raises(DataError) as caught:
         read_dataset(tmp_path)
     assert words in str(caught.value)
-    assert "Make it anew with `mnist step ingest`." in str(caught.value)
+    assert "Make it again with `mnist step ingest`." in str(caught.value)
 
 
 def test_parts_that_do_not_fit_each_other_are_refused(digits, tmp_path):

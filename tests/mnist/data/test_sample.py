@@ -52,7 +52,7 @@ def test_no_digit_is_in_both_training_and_test():
 
 
 def test_the_data_readme_names_every_variable_that_is_read():
-    library = Path(SAMPLE.parent.parent / "components" / "mnist" / "sources.py").read_text()
+    library = Path(SAMPLE.parent.parent / "components" / "mnist" / "data" / "sources.py").read_text()
     readme = SAMPLE.with_name("README.md").read_text()
     for name in ("MNIST_DATA_DIR", "MNIST_URL", "MNIST_SHA256"):
         assert f'environ.get("{name}")' in library

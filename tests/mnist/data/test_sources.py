@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from components.mnist.data.sources import IDX_FILES, SAMPLE, fetch_mnist, locate
-from components.mnist.errors import DataError
+from components.mnist.errors import DataError, UnreachableError
 from components.mnist.storage import https
-from components.mnist.storage.https import Unreachable
 from tests.conftest import Answer
 
 
@@ -68,7 +67,7 @@ def test_another_folder_can_be_named_for_mnist(mnist, monkeypatch):
 
 def test_mnist_with_another_checksum_is_refused_and_not_kept(mnist, monkeypatch):
     monkeypatch.delenv("MNIST_SHA256")
-    with pytest.raises(Unreachable, match=r"expected 731c5ac602752760.*nothing was kept"):
+    with pytest.raises(UnreachableError, match=r"expected 731c5ac602752760.*nothing was kept"):
         fetch_mnist()
     assert not Path("data").exists()
 
@@ -90,7 +89,7 @@ def test_a_temporary_mnist_goes_when_the_process_ends(mnist, tmp_path, monkeypat
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-def test_an_interrupted_download_of_mnist_is_gone_on_with(mnist, web, monkeypatch):
+def test_an_interrupted_download_of_mnist_is_continued(mnist, web, monkeypatch):
     web.answers["/mnist.npz"] = [Answer(mnist, headers={"ETag": '"1"'}, cut_after=9000)]
 
     def stop(done: int, total: int | None) -> None:
@@ -107,7 +106,7 @@ def test_an_interrupted_download_of_mnist_is_gone_on_with(mnist, web, monkeypatc
 
 def test_mnist_that_cannot_be_reached_says_so(web, monkeypatch):
     monkeypatch.setenv("MNIST_URL", f"{web.address}/gone.npz")
-    with pytest.raises(Unreachable, match=r"gone.npz: not found there \(404 Not Found\)"):
+    with pytest.raises(UnreachableError, match=r"gone.npz: not found \(404 Not Found\)"):
         fetch_mnist()
 
 
@@ -133,7 +132,7 @@ def test_a_wrong_mnist_file_is_refused_and_not_silently_replaced(content, words,
     with pytest.raises(DataError) as caught:
         fetch_mnist()
     assert words in str(caught.value)
-    assert not isinstance(caught.value, Unreachable)
+    assert not isinstance(caught.value, UnreachableError)
 
 
 def test_the_sample_is_found_from_anywhere():
@@ -155,10 +154,10 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path, monkeypatch):
         ("https:///data.npz", "names no host; expected https://host/path"),
         ("http://example.com/data.npz", "http:// is not read because data could be changed on the way"),
         ("gs://", "gs://: names no bucket; expected gs://bucket/file or gs://bucket/folder"),
-        ("mnsit", "mnsit: no such file or folder. Did you mean source=mnist?"),
-        ("MNIST", "MNIST: no such file or folder. Did you mean source=mnist?"),
-        ("pictures/digit/0", "In pictures there is digits: did you mean pictures/digits?"),
-        ("nowhere/data.npz", "Nothing in the current folder is called nowhere. A relative path starts at"),
+        ("mnsit", "mnsit: no such file or folder; did you mean mnist?"),
+        ("MNIST", "MNIST: no such file or folder; did you mean mnist?"),
+        ("pictures/digit/0", "nothing in pictures is called digit: did you mean digits?"),
+        ("nowhere/data.npz", "nothing in the current folder is called nowhere: a relative path starts at"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused_with_a_hint(source, words):
@@ -214,12 +213,12 @@ def test_the_four_idx_files_of_a_folder_are_found_in_every_spelling(web, spellin
 
 def test_an_idx_file_that_is_missing_on_the_server_is_named(web):
     web.answers = {f"/folder/{name.format('-idx')}": [Answer(b"content")] for name in IDX_FILES[:3]}
-    assert "/folder/t10k-labels-idx1-ubyte: not found there (404 Not Found)" in refuse(f"{web.address}/folder/")
+    assert "/folder/t10k-labels-idx1-ubyte: not found (404 Not Found)" in refuse(f"{web.address}/folder/")
 
 
 def test_a_folder_without_idx_files_is_refused(web):
     message = refuse(f"{web.address}/folder/")
-    assert "none of the four IDX files is there (train-images-idx3-ubyte, " in message
+    assert "none of the four IDX files (train-images-idx3-ubyte, " in message
     assert "expected their folder, or the address of one .npz file" in message
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.cloud import storage
 from PIL import Image
 
 from components.mnist.data import step
@@ -206,7 +207,7 @@ def test_class_folders_of_pictures_are_read_with_their_names(digits, capsys):
     assert data["training"].manifest.classes == ("class 2", "class 10", "zero")
     images = {bytes(image): int(label) for image, label in zip(digits["x_train"], digits["y_train"], strict=True)}
     assert {image: (2, 0, 1)[images[image]] for image in images if images[image] < 3} == whole(data)
-    assert "Left out what is neither PNG nor JPEG: 1 .txt." in capsys.readouterr().out
+    assert "Left out files that are neither PNG nor JPEG: 1 .txt." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("Training", "Testing")])
@@ -220,38 +221,53 @@ def test_class_folders_may_come_with_their_own_test(digits, names, capsys):
     assert "Left out the folder val: validation is split off the training images." in capsys.readouterr().out
 
 
-def test_dark_ink_on_white_is_turned_round_and_said(digits, capsys):
+def test_class_folders_in_a_bucket_are_read_and_other_objects_left(storage_server, digits, capsys):
+    bucket = storage.Client(project="test").create_bucket("digits")
+    try:
+        write_pictures(Path("set"), digits["x_test"], digits["y_test"])
+        (Path("set") / "notes.txt").write_text("about")
+        for path in Path("set").rglob("*.*"):
+            bucket.blob(str(path)).upload_from_filename(path)
+        data = ingest("gs://digits/set")
+    finally:
+        bucket.delete(force=True)
+    assert sum(data[split].manifest.count for split in SPLITS) == 60
+    assert data["test"].manifest.origin == data["test"].manifest.source == "gs://digits/set"
+    assert "downloading 60 objects" in capsys.readouterr().out
+
+
+def test_dark_ink_on_white_is_inverted_and_said(digits, capsys):
     np.savez("data.npz", **{key: 255 - value if key[0] == "x" else value for key, value in digits.items()})
     data = ingest("data.npz")
     assert whole(data) == expected(digits)
-    sentence = "Turned dark ink on a light ground round (100% of the pictures look so); polarity=light keeps it."
+    sentence = "Inverted dark ink on a light background (100% of the pictures have it); polarity=light keeps it."
     assert data["test"].manifest.notes == (sentence,)
     assert sentence in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("polarity", "turned"), [("auto", True), ("dark", True), ("light", False)])
-def test_the_polarity_can_be_given(digits, polarity, turned):
+@pytest.mark.parametrize(("polarity", "is_inverted"), [("auto", True), ("dark", True), ("light", False)])
+def test_the_polarity_can_be_given(digits, polarity, is_inverted):
     images = {key: 255 - value if key[0] == "x" else value for key, value in digits.items()}
     np.savez("data.npz", **images)
-    assert whole(ingest("data.npz", polarity=polarity)) == expected(digits if turned else images)
+    assert whole(ingest("data.npz", polarity=polarity)) == expected(digits if is_inverted else images)
 
 
-def test_images_of_another_size_are_brought_to_the_network_s(digits, capsys):
+def test_images_of_another_size_are_scaled(digits, capsys):
     small = {key: value[:, 4:24, 2:26] if key[0] == "x" else value for key, value in digits.items()}
     np.savez("data.npz", **small)
     data = ingest("data.npz")
-    assert data["training"].manifest.notes == ("Brought pictures of 24x20 to 28x28 in grey, proportions kept.",)
-    assert not data["training"].images[:, :2].any(), "the ground continues above and below"
+    assert data["training"].manifest.notes == ("Scaled pictures of 24x20 to 28x28 in grey, proportions kept.",)
+    assert not data["training"].images[:, :2].any(), "the background continues above and below"
     assert data["training"].images[:, 2:-2].any()
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float32])
-def test_pictures_of_ones_and_zeros_are_brought_to_full_range(digits, kind):
+def test_pictures_of_ones_and_zeros_are_scaled_to_full_range(digits, kind):
     bits = {key: (value > 127).astype(kind) if key[0] == "x" else value for key, value in digits.items()}
     np.savez("data.npz", **bits)
     data = ingest("data.npz")
     assert set(np.unique(data["training"].images)) == {0, 255}
-    assert data["training"].manifest.notes == ("Pixels from 0 to 1 were brought to 0 to 255.",)
+    assert data["training"].manifest.notes == ("Scaled pixels from 0..1 to 0..255.",)
 
 
 def test_one_bright_pixel_anywhere_decides_that_floats_go_to_255(digits):
@@ -362,7 +378,7 @@ REFUSED = {
     ),
     "count last": (
         lambda d: {"x_train": np.moveaxis(d["x_train"], 0, -1)},
-        "expected a label for each image, counted along the first axis. Turn the axes: numpy.moveaxis(images, -1, 0).",
+        "expected a label for each image, counted along the first axis. Move the axis: numpy.moveaxis(images, -1, 0).",
     ),
     "one-based": (
         lambda d: {"y_train": d["y_train"] + 1, "y_test": d["y_test"] + 1},
@@ -538,9 +554,9 @@ def test_an_encrypted_npz_is_refused(digits):
     content = Path("data.npz").read_bytes()
     # The bit that says "encrypted", in the archive's directory and in front of each member.
     for mark, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
-        places = [place for place in range(len(content)) if content.startswith(mark, place)]
-        for place in places:
-            content = content[: place + offset] + b"\x01\x00" + content[place + offset + 2 :]
+        found = [start for start in range(len(content)) if content.startswith(mark, start)]
+        for start in found:
+            content = content[: start + offset] + b"\x01\x00" + content[start + offset + 2 :]
     Path("data.npz").write_bytes(content)
     assert "data.npz: x_train: is encrypted; expected an .npz without a password." in refuse("data.npz")
 
@@ -575,11 +591,11 @@ def test_idx_files_that_are_cut_or_damaged_are_refused(digits, suffix):
     assert words in refuse("idx")
 
 
-def test_a_gzipped_idx_file_may_not_go_on_after_its_end(digits):
+def test_a_gzipped_idx_file_may_not_continue_after_its_end(digits):
     write_four(Path("idx"), digits, "{}-{}-idx{}-ubyte.gz")
     labels = Path("idx/train-labels-idx1-ubyte.gz")
     labels.write_bytes(gzip.compress(gzip.decompress(labels.read_bytes()) + b"more"))
-    words = "train-labels-idx1-ubyte.gz: goes on after the 200 entries that it announces."
+    words = "train-labels-idx1-ubyte.gz: continues after the 200 entries that it announces."
     assert words in refuse("idx")
 
 
@@ -587,7 +603,7 @@ def test_an_idx_file_alone_and_an_incomplete_set_are_refused(digits):
     write_four(Path("idx"), digits)
     assert "one IDX file; expected the folder that holds all four" in refuse("idx/train-images-idx3-ubyte")
     Path("idx/t10k-labels-idx1-ubyte").unlink()
-    assert "but no t10k-labels; expected all four IDX files. Put what is missing there." in refuse("idx")
+    assert "but no t10k-labels; expected all four IDX files. Add what is missing." in refuse("idx")
 
 
 def test_two_sets_of_idx_files_in_a_folder_are_refused(digits):
@@ -608,13 +624,13 @@ def test_an_unreadable_picture_among_good_ones_is_named(digits):
     assert f"{bad}: cannot be read as a picture (cannot identify image file)" in refuse("set")
 
 
-def test_pictures_of_mixed_sizes_are_brought_to_one_and_said(digits, capsys):
+def test_pictures_of_mixed_sizes_are_scaled_to_one_and_said(digits, capsys):
     write_pictures(Path("set"), digits["x_train"].repeat(2, 1).repeat(2, 2), digits["y_train"])
     first = next(Path("set/3").iterdir())
     for size, sentence in (((56, 56), "56x56"), ((60, 40), "60x40 and one other size")):
         Image.open(first).resize(size).save(first)
         data = ingest("set")
-        assert data["test"].manifest.notes == (f"Brought pictures of {sentence} to 28x28 in grey, proportions kept.",)
+        assert data["test"].manifest.notes == (f"Scaled pictures of {sentence} to 28x28 in grey, proportions kept.",)
 
 
 def test_pictures_that_are_all_blank_are_refused():

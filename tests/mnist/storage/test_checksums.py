@@ -44,7 +44,7 @@ def test_the_crc32c_is_the_one_that_storage_writes(tmp_path):
     assert find_difference(tmp_path / "file", [("crc32c", unpack_sum("4waSgw=="))]) is None
 
 
-def test_a_difference_tells_what_arrived_and_what_was_expected(tmp_path):
+def test_a_difference_says_what_arrived_and_what_was_expected(tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     sums = [("sha256", hashlib.sha256(b"content").hexdigest().upper()), ("md5", "00" * 16)]
     assert find_difference(tmp_path / "file", sums) == f"the md5 {MD5.hexdigest()}; expected {'00' * 16}"

@@ -18,7 +18,7 @@ def leave(target: Path, content: bytes, version: Version | None = VERSION, addre
         raise KeyboardInterrupt
 
 
-def test_what_is_whole_stands_under_its_name_and_may_be_read(tmp_path):
+def test_what_is_complete_gets_its_name_and_may_be_read(tmp_path):
     with open_partial(tmp_path / "file", "https://host/file") as partial:
         partial.begin(VERSION)
         partial.write(b"0123456789")
@@ -27,7 +27,7 @@ def test_what_is_whole_stands_under_its_name_and_may_be_read(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_was_left_is_there_with_its_version(tmp_path):
+def test_what_was_left_is_continued_with_its_version(tmp_path):
     leave(tmp_path / "file", b"0123")
     with open_partial(tmp_path / "file", "https://host/file") as partial:
         assert (partial.size, partial.version) == (4, VERSION)
@@ -38,12 +38,12 @@ def test_what_was_left_is_there_with_its_version(tmp_path):
 @pytest.mark.parametrize(
     ("content", "version"), [(b"", VERSION), (b"0123", None)], ids=["nothing-arrived", "no-version"]
 )
-def test_what_is_worth_nothing_goes(tmp_path, content, version):
+def test_what_is_useless_is_removed(tmp_path, content, version):
     leave(tmp_path / "file", content, version)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_than_there_can_be_is_not_gone_on_with(tmp_path):
+def test_more_than_there_can_be_is_not_continued(tmp_path):
     leave(tmp_path / "file", b"0123")
     (tmp_path / ".file.part").write_bytes(b"0123456789a")
     with open_partial(tmp_path / "file", "https://host/file") as partial:

@@ -245,7 +245,7 @@ def test_small_data_gets_small_batches_when_no_size_is_given(images: int, batch_
 
 
 def test_a_missing_data_set_is_named(data: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: no manifest\.json there"):
+    with pytest.raises(DataError, match=r"nowhere: holds no manifest\.json"):
         train_model(recipe=RECIPE, **(data | {"training_folder": tmp_path / "nowhere"}), **outputs(tmp_path))
 
 
