@@ -20,7 +20,7 @@ from pipelines.platforms.vertex.requests import build_request, build_schedule
 from pipelines.profiles import Schedule
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import FULL, job
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
 
 __all__ = ["job"]  # a fixture
 UNKNOWN_FIELD = b"\xb8\x3e\x01"  # number 999, a one

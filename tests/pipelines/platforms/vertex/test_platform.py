@@ -19,8 +19,8 @@ from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request
 from pipelines.platforms.vertex.runs import STATES, TASK_STATES
 from tests.fakes.vertex.runs import STEP_SECONDS, STEPS, Scene, fail_at, succeed
 from tests.fakes.vertex.server import VertexServer
-from tests.pipelines.test_placement import compile_for, kubeflow
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import compile_for, kubeflow
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
 
 KEY = "projects/my-project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
 ACCOUNT = "runner@my-project.iam.gserviceaccount.com"

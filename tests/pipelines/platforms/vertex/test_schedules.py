@@ -20,7 +20,7 @@ from pipelines.profiles import Schedule
 from tests.fakes.vertex.runs import Scene
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import ACCOUNT, FULL, KEY, NETWORK, connect, job
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
 
 __all__ = ["job"]  # a fixture
 MARK = Mark("cloud", "weekly", "0123456789abcdef0123456789abcdef")

@@ -13,7 +13,7 @@ from pipelines.platforms.base import DeniedError, PlatformError, SignInError, Tr
 from pipelines.platforms.vertex import client
 from tests.fakes.vertex.server import VertexServer
 from tests.pipelines.platforms.vertex.test_platform import connect, job
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
 
 __all__ = ["job"]  # a fixture
 ANEW = "Sign in again: gcloud auth application-default login"
