@@ -52,7 +52,12 @@ UNKNOWN_HOST = Row(
     "no connection ({words}). Check the network, and the region of [{name}].",
     r"(?s)(?:errors resolving|DNS resolution failed).*(?:not found|not known)",
 )
-PERMISSION = re.compile(r"\b[a-z]+\.(?!googleapis)[A-Za-z]+\.[A-Za-z]+")  # not aiplatform.googleapis.com
+# In these words gRPC says that a request never left this machine.
+NOT_SENT = (
+    "failed to connect to all addresses|connections to all backends failing|errors resolving|DNS resolution failed|"
+    "empty address list"
+)
+PERMISSION = re.compile(r"(?<![\w./@-])[a-z]+\.(?!googleapis)[A-Za-z]+\.[A-Za-z]+")  # no host, no account
 ROLES = {
     "aiplatform": "roles/aiplatform.user",
     "serviceusage": "roles/serviceusage.serviceUsageConsumer",
@@ -60,100 +65,51 @@ ROLES = {
 }
 # The first row that fits counts: reasons are more exact than classes, and a class comes before those it derives from.
 ROWS = (
-    Row("SERVICE_DISABLED", DeniedError, "its API is not enabled in {project} ({words}). Enable it: " + ENABLE),
-    Row(
-        "CONSUMER_INVALID",
-        DeniedError,
+    Row("SERVICE_DISABLED", DeniedError, f"its API is not enabled in {{project}} ({{words}}). Enable it: {ENABLE}"),
+    Row("CONSUMER_INVALID", DeniedError,
         "{answer}. Is {project} the id of the project, not its name, and may you see it? gcloud projects list shows "
-        "the ids.",
-    ),
-    Row(
-        "BILLING_DISABLED",
-        DeniedError,
-        f"{{answer}}. Link a billing account: {CONSOLE}/billing/linkedaccount?project={{project}}",
-    ),
-    Row(
-        exceptions.Unauthorized,
-        SignInError,
-        f"{{answer}}. The credentials are wrong or have expired. Sign in again: {SIGN_IN}",
-    ),
-    Row(
-        exceptions.Forbidden,
-        DeniedError,
+        "the ids."),
+    Row("BILLING_DISABLED", DeniedError,
+        f"{{answer}}. Link a billing account: {CONSOLE}/billing/linkedaccount?project={{project}}"),
+    Row(exceptions.Unauthorized, SignInError,
+        f"{{answer}}. The credentials are wrong or have expired. Sign in again: {SIGN_IN}"),
+    Row(exceptions.Forbidden, DeniedError,
         "{answer}. Whoever starts runs needs the role Service Account User on the steps' account: gcloud iam "
         "service-accounts add-iam-policy-binding {account} --project={project} --role=roles/iam.serviceAccountUser "
         "--member=user:EMAIL",
-        "act as|actAs",
-    ),
-    Row(
-        exceptions.Forbidden,
-        DeniedError,
+        "act as|actAs"),
+    Row(exceptions.Forbidden, DeniedError,
         "{answer}. Name the project that pays: gcloud auth application-default set-quota-project {project}",
-        "quota project",
-    ),
-    Row(
-        exceptions.Forbidden,
-        DeniedError,
-        "{answer}. Missing is the permission {permission}. Ask the project's owner: " + GRANT,
-        f"permission=({'|'.join(ROLES)})[.]",
-    ),
-    Row(
-        exceptions.Forbidden,
-        DeniedError,
+        "quota project"),
+    Row(exceptions.Forbidden, DeniedError,
+        f"{{answer}}. Missing is the permission {{permission}}. Ask the project's owner: {GRANT}",
+        f"permission=({'|'.join(ROLES)})[.]"),
+    Row(exceptions.Forbidden, DeniedError,
         "{answer}. Missing is the permission {permission}: ask the project's owner for a role with it.",
-        "permission=.",
-    ),
-    Row(exceptions.Forbidden, DeniedError, "{answer}. Ask the project's owner: " + GRANT),
-    Row(
-        exceptions.NotFound,
-        MissingError,
+        "permission=."),
+    Row(exceptions.Forbidden, DeniedError, f"{{answer}}. Ask the project's owner: {GRANT}"),
+    Row(exceptions.NotFound, MissingError,
         "{answer}. Check the name, and project and region of [{name}]; a project that never used Vertex AI needs: "
-        + ENABLE,
-    ),
-    Row(
-        exceptions.TooManyRequests,
-        TransientError,
-        f"{{answer}}. Wait, or ask for more: {CONSOLE}/iam-admin/quotas?project={{project}}",
-    ),
-    Row(
-        exceptions.ServiceUnavailable,
-        PlatformError,
+        f"{ENABLE}"),
+    Row(exceptions.TooManyRequests, TransientError,
+        f"{{answer}}. Wait, or ask for more: {CONSOLE}/iam-admin/quotas?project={{project}}"),
+    Row(exceptions.ServiceUnavailable, PlatformError,
         "the server's certificate is not trusted ({words}). Behind a proxy with certificates of its own, name their "
         "file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH.",
-        "CERTIFICATE_VERIFY_FAILED",
-    ),
+        "CERTIFICATE_VERIFY_FAILED"),
     UNKNOWN_HOST,
-    Row(
-        exceptions.ServiceUnavailable,
-        TransientError,
-        "no connection ({words}). Check the network.",
-        # In these words gRPC says that a request never left this machine.
-        "failed to connect to all addresses|connections to all backends failing|errors resolving|"
-        "DNS resolution failed|empty address list",
-    ),
-    Row(
-        exceptions.ServiceUnavailable,
-        TransientError,
-        f"{{answer}}. Check the network, or try later: {STATUS_PAGE}",
-        may_have_happened=True,
-    ),
-    Row(
-        exceptions.DeadlineExceeded,
-        TransientError,
-        "no answer came in time. Check the network.",
-        may_have_happened=True,
-    ),
+    Row(exceptions.ServiceUnavailable, TransientError, "no connection ({words}). Check the network.", NOT_SENT),
+    Row(exceptions.ServiceUnavailable, TransientError,
+        f"{{answer}}. Check the network, or try later: {STATUS_PAGE}", may_have_happened=True),
+    Row(exceptions.DeadlineExceeded, TransientError,
+        "no answer came in time. Check the network.", may_have_happened=True),
     Row(exceptions.MethodNotImplemented, PlatformError, "{answer}. Is {endpoint} Vertex AI's API?"),
-    Row(
-        (exceptions.ServerError, exceptions.Aborted, exceptions.Cancelled),
-        TransientError,
-        f"{{answer}}. Try later: {STATUS_PAGE}",
-        may_have_happened=True,
-    ),
+    Row((exceptions.ServerError, exceptions.Aborted, exceptions.Cancelled), TransientError,
+        f"{{answer}}. Try later: {STATUS_PAGE}", may_have_happened=True),
     Row((exceptions.Conflict, exceptions.FailedPrecondition), ConflictError, "{answer}."),
     Row(exceptions.BadRequest, PlatformError, "{answer}. Correct what it names in [{name}] of mnist.toml."),
     Row(exceptions.GoogleAPICallError, PlatformError, "{answer}.", may_have_happened=True),
-)
+)  # fmt: skip
 
 
 def explain(

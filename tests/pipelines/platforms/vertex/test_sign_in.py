@@ -138,7 +138,8 @@ def test_a_region_that_does_not_exist_is_named_at_once(
     assert not isinstance(refused.value, TransientError)  # which would have been tried again
 
 
-def test_a_server_without_a_trusted_certificate_is_refused(vertex_server: VertexServer, tmp_path: Path) -> None:
+def test_a_server_without_a_trusted_certificate_is_refused(vertex_server: VertexServer) -> None:
+    # In another process, since gRPC reads the certificates that it trusts only once.
     program = (
         "import sys\n"
         "from pipelines.platforms.base import PlatformError\n"
@@ -152,20 +153,15 @@ def test_a_server_without_a_trusted_certificate_is_refused(vertex_server: Vertex
     )
     profile = make_profile(endpoint=vertex_server.endpoint).model_dump_json(exclude_unset=True)
     environment = {**vertex_server.environment, "PATH": "", "PYTHONPATH": str(Path(client.__file__).parents[3])}
-    said = {}
-    for trusts in (True, False):
-        if not trusts:
-            del environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]
-        ended = subprocess.run(
-            [sys.executable, "-c", program, profile], env=environment, capture_output=True, text=True, check=True
-        )
-        said[trusts] = ended.stdout
-    assert said[True] == ""
-    assert said[False].startswith(
+    del environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, profile], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.startswith(
         "PlatformError Vertex AI (my-project, europe-west4) could not list the schedules: the server's "
         "certificate is not trusted"
     )
-    assert "name their file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in said[False]
+    assert "name their file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in ended.stdout
 
 
 def test_another_key_is_refused(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
