@@ -32,37 +32,31 @@ CONTINENTS = {"us": "us", "eu": "europe", "asia": "asia"}  # a bucket's multi-re
 def for_profile(profile: VertexProfile) -> list[Check]:
     """What a run, or a schedule, of this profile needs."""
     vertex = VertexChecks(profile)
-    signed_in = ("credentials",)
-    checks = [
-        Check("images", lambda: shared_checks.check_images(profile)),
-        Check("credentials", vertex.check_credentials),
-        Check("registry", lambda: shared_checks.check_registry(profile, vertex.find_token), needs=("images",)),
-        Check("region", vertex.check_region, needs=signed_in),
-        Check("Vertex AI", vertex.check_service, needs=("credentials", "region")),
-        Check("permissions", vertex.check_permissions, needs=signed_in),
-        Check("bucket", vertex.check_bucket, needs=signed_in),
-        Check("bucket's region", vertex.check_location, needs=("bucket",)),
-        Check("service account", vertex.check_account, needs=signed_in),
-    ]
+    checks: list[Check] = []
 
     def add(name: str, look: Callable[[], Finding], *needs: str) -> None:
         checks.append(Check(name, look, needs))
 
+    add("images", lambda: shared_checks.check_images(profile))
+    add("credentials", vertex.check_credentials)
+    add("registry", lambda: shared_checks.check_registry(profile, vertex.find_token), "images")
+    add("region", vertex.check_region, "credentials")
+    add("Vertex AI", vertex.check_service, "credentials", "region")
+    add("permissions", vertex.check_permissions, "credentials")
+    add("bucket", vertex.check_bucket, "credentials")
+    add("bucket's region", vertex.check_location, "bucket")
+    add("service account", vertex.check_account, "credentials")
     if profile.service_account:
         add("steps and bucket", vertex.check_steps, "bucket", "service account")
+    if profile.trains_in_custom_job:
+        add("machine type", lambda: accelerators.check_machine(vertex.google, profile), "credentials")
     if profile.accelerator:
         add("accelerator", lambda: accelerators.check_accelerator(vertex.google, profile), "credentials")
         add("quota", lambda: accelerators.check_quota(vertex.google, profile), "credentials")
-    if profile.trains_in_custom_job:
-        add("machine type", lambda: accelerators.check_machine(vertex.google, profile), "credentials")
     if profile.encryption_key:
         add("encryption key", vertex.check_key)
     if profile.schedules:
-        add(
-            "schedules",
-            lambda: shared_checks.check_schedules(profile, Vertex(profile).check_schedule),
-            "credentials",
-        )
+        add("schedules", vertex.check_schedules, "credentials")
     return checks
 
 
@@ -206,6 +200,10 @@ class VertexChecks:
         if match[1] != region:
             return fail(f"the key is in {match[1]}, the runs in {region}.", f"Name one that is in {region}.")
         return ok(f"its full name, in {region}")
+
+    def check_schedules(self) -> Finding:
+        """Whether Vertex AI can do the profile's schedules."""
+        return shared_checks.check_schedules(self._profile, Vertex(self._profile).check_schedule)
 
 
 def describe(credentials: Credentials) -> str:

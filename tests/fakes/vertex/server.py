@@ -49,6 +49,7 @@ class VertexServer:
     Attributes:
         jobs, schedules, contexts: By their ids.
         uris: Addresses of outputs outside the pipeline root, by task and output.
+        now: Its clock.
         sign_in: Google's sign-in server beside it.
         network: Between the client and the server.
         endpoint: For a profile: "localhost:PORT".
@@ -73,6 +74,7 @@ class VertexServer:
         """Forget all runs, schedules and experiments, and every fault of a method."""
         location = Location()
         contexts = Contexts(location)
+        self.now = location.now
         self._runs = Runs(location, contexts)
         self._schedules = Schedules(location, self._runs)
         self.jobs, self.uris = self._runs.jobs, self._runs.uris
