@@ -1,11 +1,10 @@
-"""Look at what every platform needs of this side: images that were pushed, schedules that can be, a bucket."""
+"""Checks for every platform: that images were pushed, that schedules can be made, that a bucket can be used."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 
 from components import TRAINER_IMAGE
 from components.mnist.errors import SettingError, UnreachableError
-from components.mnist.settings import Value
 from components.mnist.storage import gs
 from pipelines import compilation, container_images, parameters, training
 from pipelines.checks import Finding, fail, ok, warn
@@ -47,52 +46,43 @@ def check_schedules(profile: Profile, check_one: Callable[[Schedule], None]) -> 
         check_one: Raises SettingError where the platform can't do a schedule.
     """
     defaults = parameters.read_defaults(training.build(training.Placement()))
-    troubles = [
-        f"{schedule.name}: {trouble}"
-        for schedule in profile.schedules
-        if (trouble := _find_trouble(profile, schedule, defaults, check_one))
-    ]
-    if troubles:
-        raise SettingError(troubles[0] + (f" {len(troubles)} schedules have trouble." if troubles[1:] else ""))
+    problems = []
+    for schedule in profile.schedules:
+        try:
+            check_one(schedule)
+            compilation.check_parameters(profile, schedule.parameters, defaults)
+        except SettingError as error:
+            problems.append(f"{schedule.name}: {error}")
+    if problems:
+        raise SettingError(problems[0] + (f" {len(problems)} schedules have trouble." if problems[1:] else ""))
     zones = sorted({schedule.time_zone for schedule in profile.schedules})
     return ok(f"{', '.join(schedule.name for schedule in profile.schedules)}, in {' and '.join(zones)}")
 
 
-def _find_trouble(
-    profile: Profile, schedule: Schedule, defaults: Mapping[str, Value], check_one: Callable[[Schedule], None]
-) -> str:
-    try:
-        check_one(schedule)
-        compilation.check_parameters(profile, schedule.parameters, defaults)
-    except SettingError as error:
-        return str(error)
-    return ""
-
-
-def check_bucket(address: str, *, told_elsewhere: bool) -> Finding:
-    """Whether who signed in here may read a pipeline root, which brings the report back, and write to it.
+def check_bucket(address: str, *, steps_are_checked: bool) -> Finding:
+    """Whether the credentials at hand may read a pipeline root, from which the report is fetched, and write to it.
 
     Args:
-        told_elsewhere: Whether another check looks at what the steps' own account may do; only that one must write.
+        steps_are_checked: Whether another check looks at what the steps' own account may do; only that one must write.
     """
     bucket = find_bucket(address)
     try:
-        missing = gs.find_missing_permissions(address, (*READ, *WRITE))
+        missing = set(gs.find_missing_permissions(address, (*READ, *WRITE)))
     except UnreachableError as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            return fail(f"{bucket} is not there.", f"Make it: gcloud storage buckets create {bucket} --location REGION")
+            return fail(f"there is no {bucket}.", f"Make it: gcloud storage buckets create {bucket} --location REGION")
         raise
-    if set(missing) & set(READ):
+    if missing & set(READ):
         return fail(
             f"the credentials at hand may not read {bucket}.", mend_bucket(bucket, "objectViewer", "user:EMAIL")
         )
     if not missing:
         return ok(f"{bucket} can be read and written to with the credentials at hand")
-    if told_elsewhere:
-        return ok(f"{bucket} can be read with the credentials at hand, which bring the report here")
+    if steps_are_checked:
+        return ok(f"{bucket} can be read with the credentials at hand, with which the report is fetched")
     return warn(
-        f"{bucket} can be read with the credentials at hand, but not written to; whether the steps' own account can, "
-        "is not told.",
+        f"{bucket} can be read with the credentials at hand, but not written to; whether the steps' own account can is "
+        "not known.",
         f"Look: gcloud storage buckets get-iam-policy {bucket}",
     )
 
@@ -103,7 +93,7 @@ def find_bucket(address: str) -> str:
 
 
 def mend_bucket(bucket: str, role: str, member: str) -> str:
-    """How its owner lets somebody use a bucket."""
+    """The command by which its owner lets somebody use a bucket."""
     return (
         f"Its owner lets them: gcloud storage buckets add-iam-policy-binding {bucket} --role roles/storage.{role} "
         f"--member {member}"

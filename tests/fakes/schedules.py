@@ -137,7 +137,7 @@ class OnVertex:
         self.server.heal()
 
     def now(self) -> datetime:
-        return self.server._place.now()
+        return self.server.now()
 
     def pass_time(self, passed: timedelta) -> int:
         before = len(self.server.jobs)

@@ -51,7 +51,7 @@ def for_profile(profile: KubeflowProfile) -> list[Check]:
         Check("experiment", looks.check_experiment, needs=("namespace",)),
     ]
     if (root := profile.pipeline_root) is not None:
-        checks.append(Check("bucket", lambda: shared_checks.check_bucket(root, told_elsewhere=False)))
+        checks.append(Check("bucket", lambda: shared_checks.check_bucket(root, steps_are_checked=False)))
     if profile.schedules:
         checks.append(Check("schedules", looks.check_schedules))
     return checks

@@ -1,7 +1,8 @@
-"""The line to Vertex AI: sign-in with Google's credentials, one channel for all its services, one way to send."""
+"""The connection to Vertex AI: sign-in with Google's credentials, one channel for all services, one way to send."""
 
 import functools
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import google.auth
 from google.api_core.exceptions import GoogleAPICallError
@@ -16,7 +17,6 @@ from google.cloud.aiplatform_v1.services.schedule_service import ScheduleService
 from google.cloud.aiplatform_v1.services.schedule_service.transports.grpc import ScheduleServiceGrpcTransport
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import PlatformError
 from pipelines.platforms.vertex import errors
 from pipelines.platforms.vertex.profile import VertexProfile
 
@@ -24,26 +24,17 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REQUEST_SECONDS = 30.0
 SIGN_IN_SECONDS = 30.0
 RECONNECT_MILLISECONDS = 1000  # doubled with each try, by gRPC itself
-# A connection that died unseen, as when a laptop slept, would be used again and again for a quarter of an hour: while a
-# call waits, the server is asked for a sign of life.
+# A connection that died unnoticed, as when a laptop slept, would be used for another quarter of an hour: while a call
+# waits, the server is pinged.
 QUIET_MILLISECONDS = 20_000
 PING_MILLISECONDS = 8_000
 UNLIMITED = -1  # a pipeline with its schedule's history can be larger than gRPC's 4 MB
 
-Sent = TypeVar("Sent", contravariant=True)
-T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
 
-class Method(Protocol[Sent, T_co]):
-    """A call of Google's clients."""
-
-    def __call__(self, request: Sent, *, retry: None, timeout: float) -> T_co:
-        """Send the request; `retry` None leaves repeating to the caller."""
-
-
 class Connection:
-    """A signed-in line to Vertex AI in the region of a profile.
+    """A connection to Vertex AI in a profile's region, signed in.
 
     Attributes:
         pipelines, schedules, metadata: The services.
@@ -66,30 +57,30 @@ class Connection:
         self.schedules = ScheduleServiceClient(transport=ScheduleServiceGrpcTransport(channel=channel))
         self.metadata = MetadataServiceClient(transport=MetadataServiceGrpcTransport(channel=channel))
 
-    @property
-    def parent(self) -> str:
-        """The project's place in the region, in which everything lies."""
-        return f"projects/{self.profile.project}/locations/{self.profile.region}"
-
-    def send(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
+    def send(self, method: Callable[..., T], request: object, *, asked: str) -> T:
         """Send one request, once.
 
         Args:
+            method: Of one of the services.
             asked: What it is to do, for the error: "start the run X".
 
         Raises:
             PlatformError: One of its classes, by what went wrong.
         """
-        self._sign_in(asked)
         try:
+            # What gRPC says of credentials that have expired helps nobody, so they are renewed before.
+            if not self._credentials.valid:
+                self._credentials.refresh(self._request)
             answer = method(request, retry=None, timeout=REQUEST_SECONDS)
+        except GoogleAuthError as error:
+            raise errors.explain_sign_in(error, self.profile, asked=asked) from None
         except GoogleAPICallError as error:
-            raise self._hide(self._explain(error, asked)) from None
+            raise errors.explain(error, self.profile, asked=asked, was_reached=self._was_reached) from None
         self._was_reached = True
         return answer
 
-    def ask(self, method: Method[Sent, T], request: Sent, *, asked: str) -> T:
-        """Send a request that changes nothing, or the same when repeated, again and again while troubles pass.
+    def ask(self, method: Callable[..., T], request: object, *, asked: str) -> T:
+        """Send a request that changes nothing, or the same when repeated; transient errors are tried again.
 
         Raises:
             PlatformError: One of its classes, by what went wrong.
@@ -109,26 +100,3 @@ class Connection:
         ]
         target = host if ":" in host else f"{host}:443"
         return secure_authorized_channel(self._credentials, self._request, target, options=options)
-
-    def _sign_in(self, asked: str) -> None:
-        """Renew the token when it has gone stale: what gRPC would say of credentials that expired helps nobody."""
-        if self._credentials.valid:
-            return
-        try:
-            self._credentials.refresh(self._request)
-        except GoogleAuthError as error:
-            raise errors.explain_sign_in(error, self.profile, asked=asked) from None
-
-    def _explain(self, error: GoogleAPICallError, asked: str) -> PlatformError:
-        explained = errors.explain(error, self.profile, asked=asked)
-        # A host that was there before comes back with the network; one that never was is mistyped.
-        if errors.is_unknown_host(error) and not self._was_reached:
-            return PlatformError(str(explained))
-        return explained
-
-    def _hide(self, error: PlatformError) -> PlatformError:
-        """Take the token out, should somebody on the way have repeated it."""
-        token = self._credentials.token
-        if token and token in str(error):
-            return type(error)(str(error).replace(token, "..."), may_have_happened=error.may_have_happened)
-        return error

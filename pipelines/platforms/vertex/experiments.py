@@ -1,4 +1,4 @@
-"""Put a run under its experiment in Vertex ML Metadata, as `PipelineJob.submit` of Google's SDK does."""
+"""Add a run to its experiment in Vertex ML Metadata, as `PipelineJob.submit` of Google's SDK does."""
 
 import time
 
@@ -10,7 +10,6 @@ from google.cloud.aiplatform_v1.types import (
     GetContextRequest,
     GetPipelineJobRequest,
 )
-from google.protobuf import json_format, struct_pb2
 
 from components.mnist.progress import say
 from pipelines.platforms.base import ConflictError, MissingError, PlatformError, TransientError
@@ -19,31 +18,32 @@ from pipelines.platforms.vertex.connection import Connection
 SCHEMA = "system.Experiment"
 SCHEMA_VERSION = "0.0.1"
 TENSORBOARD_ONLY = "tensorboard_link"  # in the metadata of an experiment that belongs to a CustomJob
-CONTEXT_SECONDS = 30.0  # Vertex AI enters a run into its metadata some seconds after it was started
+CONTEXT_SECONDS = 30.0  # Vertex AI enters a run into its metadata some seconds after the start
 POLL_SECONDS = 1.0
 
 
 def add_to_experiment(connection: Connection, run_name: str, experiment: str) -> None:
-    """Add a run to an experiment, which is made where it is missing. A failure is said, and the run goes on.
+    """Add a run to an experiment, which is made where it is missing. A failure is reported, and the run goes on.
 
     Args:
         run_name: Its resource name.
     """
     try:
         run = _wait_for_context(connection, run_name)  # first: a project's first run makes the metadata store
-        request = AddContextChildrenRequest(context=_ensure(connection, experiment), child_contexts=[run])
-        connection.ask(
-            connection.metadata.add_context_children, request, asked=f"add the run to the experiment {experiment}"
-        )
+        context = _ensure_experiment(connection, experiment)
+        request = AddContextChildrenRequest(context=context, child_contexts=[run])
+        asked = f"add the run to the experiment {experiment}"
+        connection.ask(connection.metadata.add_context_children, request, asked=asked)
     except PlatformError as error:
         say(f"The run goes on, but is not shown in the experiment {experiment}: {error}")
 
 
 def _wait_for_context(connection: Connection, run_name: str) -> str:
-    asked = f"find {run_name} in its metadata"
+    """Return the resource name of the run's own context."""
+    request, asked = GetPipelineJobRequest(name=run_name), f"find {run_name} in its metadata"
     deadline = time.monotonic() + CONTEXT_SECONDS
     while True:
-        job = connection.ask(connection.pipelines.get_pipeline_job, GetPipelineJobRequest(name=run_name), asked=asked)
+        job = connection.ask(connection.pipelines.get_pipeline_job, request, asked=asked)
         if name := job.job_detail.pipeline_run_context.name:
             return name
         if time.monotonic() > deadline:
@@ -53,41 +53,34 @@ def _wait_for_context(connection: Connection, run_name: str) -> str:
         time.sleep(POLL_SECONDS)
 
 
-def _ensure(connection: Connection, experiment: str) -> str:
-    """Return the resource name of an experiment."""
-    name = MetadataServiceClient.context_path(
-        connection.profile.project, connection.profile.region, "default", experiment
+def _ensure_experiment(connection: Connection, experiment: str) -> str:
+    """Return the resource name of the experiment's context, which is made where it is missing."""
+    profile, metadata = connection.profile, connection.metadata
+    name = MetadataServiceClient.context_path(profile.project, profile.region, "default", experiment)
+    new = CreateContextRequest(
+        parent=name.partition("/contexts/")[0],
+        context=Context(
+            display_name=experiment,
+            schema_title=SCHEMA,
+            schema_version=SCHEMA_VERSION,
+            metadata={"experiment_deleted": False},
+        ),
+        context_id=experiment,
     )
+
+    def find() -> Context:
+        return connection.ask(metadata.get_context, GetContextRequest(name=name), asked=f"find the experiment {name}")
+
     try:
-        context = _find(connection, name)
+        context = find()
     except MissingError:
-        context = _make(connection, name, experiment)
+        try:
+            context = connection.ask(metadata.create_context, new, asked=f"make the experiment {experiment}")
+        except ConflictError:  # made by somebody else, or by an earlier try whose answer was lost
+            context = find()
     if context.schema_title != SCHEMA or TENSORBOARD_ONLY in context.metadata:
         raise ConflictError(
             f"{experiment} is the name of something else in the metadata ({context.schema_title}); expected an "
             "experiment. Choose another name for the experiment."
         )
     return context.name
-
-
-def _find(connection: Connection, name: str) -> Context:
-    return connection.ask(
-        connection.metadata.get_context, GetContextRequest(name=name), asked=f"find the experiment {name}"
-    )
-
-
-def _make(connection: Connection, name: str, experiment: str) -> Context:
-    request = CreateContextRequest(
-        parent=name.partition("/contexts/")[0],
-        context=Context(
-            display_name=experiment,
-            schema_title=SCHEMA,
-            schema_version=SCHEMA_VERSION,
-            metadata=json_format.ParseDict({"experiment_deleted": False}, struct_pb2.Struct()),
-        ),
-        context_id=experiment,
-    )
-    try:
-        return connection.ask(connection.metadata.create_context, request, asked=f"make the experiment {experiment}")
-    except ConflictError:  # somebody else's, or of an earlier try whose answer was lost
-        return _find(connection, name)

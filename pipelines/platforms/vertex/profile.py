@@ -24,15 +24,15 @@ class VertexProfile(Profile):
     """Vertex AI Pipelines in a project and region.
 
     Attributes:
-        project: Its id: "my-project".
+        project: The project's id: "my-project".
         region: "europe-west4".
-        network: For the machines, where they must reach a network of the project's own.
-        encryption_key: Of Cloud KMS, in the same region.
-        labels: On every run.
-        machine_type: Of the training step: "g2-standard-8"; None lets Vertex AI choose by
-            `resources`, or takes n1-standard-8 on Spot capacity.
-        spot: Train on Spot capacity: cheaper, and taken away when others need it.
-        endpoint: Of the API, where it is not the region's public one: "host" or "host:port".
+        network: The Compute Engine network that the machines join; None joins none of the project's.
+        encryption_key: A key of Cloud KMS in the same region.
+        labels: Labels of every run.
+        machine_type: The machine of the training step: "g2-standard-8". None lets Vertex AI choose one for
+            `resources`; on Spot capacity it means n1-standard-8.
+        spot: Whether training runs on Spot capacity, which costs less and may be taken away.
+        endpoint: The API's "host" or "host:port"; None is the region's public one.
     """
 
     identity_keys: ClassVar = Profile.identity_keys | {"project", "region", "endpoint"}
@@ -78,8 +78,13 @@ class VertexProfile(Profile):
 
     @property
     def title(self) -> str:
-        """Vertex AI and the project and region."""
-        return f"Vertex AI, {self.project} in {self.region}"
+        """Vertex AI with the project and region."""
+        return f"Vertex AI ({self.project}, {self.region})"
+
+    @property
+    def parent(self) -> str:
+        """The resource name of the project's region, under which runs and schedules are kept."""
+        return f"projects/{self.project}/locations/{self.region}"
 
     def placement(self, images: Mapping[str, str]) -> Placement:
         """Ask Vertex AI for resources; training gets a CustomJob where the profile names a machine or wants Spot."""

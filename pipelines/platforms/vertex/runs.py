@@ -1,4 +1,4 @@
-"""What Vertex AI's account of a run means in the words of `pipelines/platforms/base.py`."""
+"""Read Vertex AI's pipeline jobs in the terms of `pipelines/platforms/base.py`. Pure: nothing is sent from here."""
 
 from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, PipelineTaskDetail
 
@@ -25,20 +25,24 @@ TASK_STATES = {
     PipelineTaskDetail.State.CANCELLING: State.RUNNING,
     PipelineTaskDetail.State.CANCELLED: State.CANCELLED,
     PipelineTaskDetail.State.FAILED: State.FAILED,
-    # Google's word for a step whose result of an earlier run is taken, and for one whose condition does not hold.
+    # SKIPPED is Google's word for a step whose result of an earlier run is taken.
     PipelineTaskDetail.State.SKIPPED: State.CACHED,
     PipelineTaskDetail.State.NOT_TRIGGERED: State.SKIPPED,
 }
 
 
 def read_state(job: PipelineJob) -> RunState:
-    """Where a run and its steps are. A state that is newer than this client counts as running."""
-    tasks = tuple(_read_task(name, detail) for name, detail in _find_steps(job).items())
-    return RunState(STATES.get(job.state, State.RUNNING), tasks, job.error.message)
+    """The states of a run and its steps. A state that this client does not know counts as running."""
+    tasks = []
+    for name, detail in _find_steps(job).items():
+        ended = "start_time" in detail and "end_time" in detail
+        seconds = (detail.end_time - detail.start_time).total_seconds() if ended else None
+        tasks.append(TaskState(name, TASK_STATES.get(detail.state, State.RUNNING), seconds, detail.error.message))
+    return RunState(STATES.get(job.state, State.RUNNING), tuple(tasks), job.error.message)
 
 
 def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
-    """The gs:// addresses of what the steps gave, by step and output."""
+    """The gs:// addresses of the steps' artifacts, by step and output."""
     return {
         (name, output): artifacts.artifacts[0].uri
         for name, detail in _find_steps(job).items()
@@ -48,12 +52,9 @@ def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
 
 
 def _find_steps(job: PipelineJob) -> dict[str, PipelineTaskDetail]:
-    """The account of each step; the pipeline itself and groups of steps are in the list too, and are left out."""
+    """The details of each step, without those of the pipeline itself and of groups of steps.
+
+    Of several tries of a step the last counts.
+    """
     details = sorted(job.job_detail.task_details, key=lambda detail: detail.task_id)
     return {detail.task_name: detail for detail in details if detail.task_name in STEPS}
-
-
-def _read_task(name: str, detail: PipelineTaskDetail) -> TaskState:
-    ended = "start_time" in detail and "end_time" in detail
-    seconds = (detail.end_time - detail.start_time).total_seconds() if ended else None
-    return TaskState(name, TASK_STATES.get(detail.state, State.RUNNING), seconds, detail.error.message)

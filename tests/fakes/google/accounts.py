@@ -36,7 +36,7 @@ class Identity:
 
 @functools.cache
 def identity() -> Identity:
-    """The one of this process: gRPC reads the certificates that it trusts only once."""
+    """The identity of every server in this process, since gRPC reads the certificates that it trusts only once."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
@@ -60,13 +60,13 @@ def identity() -> Identity:
 
 
 class SignIn:
-    """Gives a token to who proves to have the account's key.
+    """Gives a token to whoever proves to have the account's key.
 
     Attributes:
-        tokens: Those that are good for Vertex AI.
-        given: All that were ever given.
-        lifetime_seconds: Of the tokens that it gives.
-        refusal: What it answers instead of a token, as Google's server words it; None to give one.
+        tokens: The tokens that are valid now.
+        given: Every token that was given.
+        lifetime_seconds: The lifetime that answers state.
+        refusal: The status and fields of an error as Google answers it; None gives a token.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class SignIn:
         return 200, {"access_token": token, "expires_in": self.lifetime_seconds, "token_type": "Bearer"}
 
     def knows(self, token: str) -> bool:
-        """Whether a token is good: one that was given, or one that the account signed itself, as Google's SDK does."""
+        """Whether a token is valid: given and not revoked, or signed by the account itself, as Google's SDK does."""
         if token in self.tokens:
             return True
         try:
@@ -128,7 +128,7 @@ class SignIn:
         return self.refusal is None and claims.get("iss") == EMAIL and is_scoped
 
     def refuse(self, error: str = "invalid_grant", description: str = "Token has been expired or revoked.") -> None:
-        """Take back every token and give no new one."""
+        """Revoke every token and give no new one."""
         self.tokens.clear()
         self.refusal = 400, {"error": error, "error_description": description}
 
@@ -146,6 +146,6 @@ class SignIn:
         file.write_text(json.dumps(content), encoding="utf-8")
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._server.shutdown()
         self._server.server_close()

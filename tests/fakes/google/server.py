@@ -1,11 +1,11 @@
-"""Google's APIs that tell of machines, quotas and permissions, played on this machine; they only read.
+"""Google's APIs for machines, quotas and permissions, played on this machine; they only read.
 
     with GoogleServer(sign_in) as server:
-        server.point(monkeypatch)          # the checks ask here
+        server.point(monkeypatch)          # the checks ask it
         server.machines["europe-west4-a"] = [...]
         server.disabled.add("compute.googleapis.com")
 
-What may not be asked is refused as Google refuses it, and whatever would change something is not known here.
+It refuses requests as Google does, and knows none that would change anything.
 """
 
 import json
@@ -33,23 +33,23 @@ APIS = {
     "STORAGE": "storage.googleapis.com",
 }
 Answer = tuple[int, dict[str, Any]]
-PAGE = 2  # zones a page, so that lists have several
+PAGE = 2  # zones per page, so that lists have several pages
 
 
 class GoogleServer:
-    """A running server; with `with`, it ends afterwards.
+    """A running server; as a context manager it is closed at the end.
 
     Attributes:
-        project: The only one that there is.
-        regions: Of Vertex AI.
-        accelerators, machines: By zone, what Compute Engine has there.
-        limits: Of Vertex AI's quotas, by metric and region; "" for every other region.
-        granted: Permissions by resource: the project, accounts, and (bucket, account).
-        accounts: The service accounts that there are.
-        buckets: What is told of each.
+        project: The only project that exists.
+        regions: The regions of Vertex AI.
+        accelerators, machines: What Compute Engine has, by zone.
+        limits: Vertex AI's quotas, by metric and region; "" for every other region.
+        granted: Permissions by resource: the project, an account, or (bucket, account).
+        accounts: The service accounts that exist.
+        buckets: What Cloud Storage says about each.
         disabled: APIs that are not enabled.
-        forbidden: APIs that tell nothing to who asks.
-        asked: Method and path of everything that was asked.
+        forbidden: APIs that refuse the user.
+        asked: Method and path of every request.
     """
 
     def __init__(self, sign_in: SignIn, *, project: str) -> None:
@@ -92,7 +92,7 @@ class GoogleServer:
         self._server.server_close()
 
     def point(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let the checks ask here instead of at Google."""
+        """Make the checks ask this server instead of Google."""
         for constant, host in APIS.items():
             monkeypatch.setattr(google_apis, constant, f"{self.address}/{host}")
 
@@ -215,9 +215,9 @@ class GoogleServer:
             return refuse(404, "NOT_FOUND", "The specified bucket does not exist.")
         return self._grant((bucket, account), query["permissions"])
 
-    def _grant(self, resource: object, wanted: list[str]) -> Answer:
-        """As Google does: no list at all where nothing is granted."""
-        granted = [each for each in wanted if each in self.granted.get(resource, ())]
+    def _grant(self, resource: object, asked: list[str]) -> Answer:
+        """Answer as Google does: without a list where nothing is granted."""
+        granted = [each for each in asked if each in self.granted.get(resource, ())]
         return 200, {"permissions": granted} if granted else {}
 
 

@@ -1,4 +1,4 @@
-"""What Vertex AI refuses in a request, checked as strictly as its documentation says, or more."""
+"""What Vertex AI refuses in a request, checked at least as strictly as its documentation says."""
 
 import re
 import zoneinfo
@@ -62,7 +62,7 @@ def check_known(content: message.Message) -> None:
 
 
 def check_job(job: PipelineJob, region: str) -> pipeline_spec_pb2.PipelineSpec:
-    """Check a job that is to run, and return its pipeline."""
+    """Check a job that is to run, and return its pipeline spec."""
     require(len(job.display_name) <= LONGEST_TITLE, "display_name is longer than 128 characters.")
     _check_labels(job.labels)
     account, network, key = job.service_account, job.network, job.encryption_spec.kms_key_name
@@ -99,8 +99,11 @@ def _check_spec(content: dict[str, Any]) -> pipeline_spec_pb2.PipelineSpec:
     ).executors
     for name, task in spec.root.dag.tasks.items():
         component = spec.components.get(task.component_ref.name)
-        require(component is not None, f"Task {name} refers to a component that is not there.")
-        require(all(other in spec.root.dag.tasks for other in task.dependent_tasks), f"Task {name} waits for nobody.")
+        require(component is not None, f"Task {name} refers to a component that is missing.")
+        require(
+            all(other in spec.root.dag.tasks for other in task.dependent_tasks),
+            f"Task {name} waits for a task that is missing.",
+        )
         label = component.executor_label
         require(label in executors, f"Task {name} has no executor.")
         require(executors[label].container.image, f"Task {name} has no image.")

@@ -1,4 +1,4 @@
-"""What goes wrong at Vertex AI, in the words and with the details that Google answers."""
+"""What can go wrong at Vertex AI, with Google's own messages and error details."""
 
 from dataclasses import dataclass
 from typing import NoReturn
@@ -9,10 +9,10 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tests.fakes.vertex.checks import Refusal
-from tests.fakes.vertex.place import NUMBER, PROJECT, REGION
+from tests.fakes.vertex.location import NUMBER, PROJECT, REGION
 
 Code = grpc.StatusCode
-# What Google answers, by the name that tests call it.
+# What Google answers, by the name that tests give it.
 ANSWERS: dict[str, Refusal] = {
     "invalid": Refusal(Code.INVALID_ARGUMENT, "List of found errors: 1.Field: pipeline_job; Message: not like this."),
     "unauthenticated": Refusal(
@@ -44,6 +44,8 @@ ANSWERS: dict[str, Refusal] = {
         "Quota exceeded for quota metric 'Pipeline job requests' and limit 'Pipeline job requests per minute'.",
         "RATE_LIMIT_EXCEEDED",
     ),
+    # A client whose own deadline has passed sees the same.
+    "late": Refusal(Code.DEADLINE_EXCEEDED, "Deadline Exceeded"),
     "internal": Refusal(Code.INTERNAL, "Internal error encountered."),
     "unavailable": Refusal(Code.UNAVAILABLE, "The service is currently unavailable."),
 }
@@ -57,7 +59,7 @@ class Fault:
         kind: A key of ANSWERS; "timeout" for no answer at all; "cut" for a connection that breaks.
         times: How many calls are still hit; None for every one.
         carried_out: Whether the call is carried out all the same, so that only its answer is lost.
-        words: Instead of Google's usual ones.
+        words: The message, instead of Google's usual one.
     """
 
     kind: str

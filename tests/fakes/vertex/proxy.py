@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server, to refuse connections and to cut them half-way, as networks do."""
+"""A TCP proxy in front of a server, which refuses, cuts and freezes connections as networks do."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST in
 
 
 class Proxy:
-    """Passes bytes from `port` to a server on this machine until it is told otherwise."""
+    """Passes bytes from `port` to a server on this machine, unless asked otherwise."""
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -23,7 +23,7 @@ class Proxy:
         self._start_accepting()
 
     def refuse(self) -> None:
-        """Refuse new connections and end those that stand."""
+        """Refuse new connections and end the open ones."""
         listener, self._listener = self._listener, None
         if listener:
             listener.shutdown(socket.SHUT_RDWR)
@@ -31,31 +31,31 @@ class Proxy:
         self.cut()
 
     def accept(self) -> None:
-        """Take connections again, at the same port."""
+        """Take connections again, at the same port, and end the frozen ones."""
+        with self._lock:
+            frozen = self._frozen & self._open
+        _reset(frozen)
         if self._listener is None:
             self._listener = _listen(self.port)
             self._start_accepting()
 
     def cut(self) -> None:
-        """Cut every connection that stands, without a goodbye."""
+        """Reset every open connection."""
         with self._lock:
             sockets, self._open = self._open, set()
-        for one in sockets:
-            with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                one.shutdown(socket.SHUT_RDWR)
+        _reset(sockets)
 
     def freeze(self) -> None:
-        """Carry nothing any more on connections that stand, without either side being told; new ones work."""
+        """Drop everything on the open connections without either side noticing; new connections work."""
         with self._lock:
             self._frozen |= self._open
 
     def cut_request(self) -> None:
-        """Cut the connection in the middle of what the client sends next."""
+        """Cut the connection in the middle of the client's next request."""
         self._cut_request = True
 
     def close(self) -> None:
-        """End everything."""
+        """End every connection and take no more."""
         self.refuse()
 
     def _start_accepting(self) -> None:
@@ -95,6 +95,13 @@ class Proxy:
         for one in (source, target):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(sockets: set[socket.socket]) -> None:
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            one.shutdown(socket.SHUT_RDWR)
 
 
 def _listen(port: int) -> socket.socket:

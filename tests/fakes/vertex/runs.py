@@ -1,4 +1,4 @@
-"""Vertex AI's pipeline service with its runs; how requests come in is none of its work."""
+"""Vertex AI's pipeline service with its runs. It knows nothing of gRPC."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -12,24 +12,24 @@ from google.protobuf import empty_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from tests.fakes.vertex.checks import JOB_ID, Refusal, check_job, require
+from tests.fakes.vertex.location import Location
 from tests.fakes.vertex.metadata import Contexts
-from tests.fakes.vertex.place import Location
 
 STEPS = ("ingest", "train", "evaluate", "visualize")
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
 HAS_OUTPUTS = {"SUCCEEDED", "SKIPPED"}
-STEP_SECONDS = 10.5  # each step takes
+STEP_SECONDS = 10.5  # how long each step takes
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A run at one look at it.
+    """A run as one request finds it.
 
     Attributes:
-        state: Of the run, without PIPELINE_STATE_ before it.
-        tasks: The state of each task that was begun.
+        state: Of the run, without the prefix PIPELINE_STATE_.
+        tasks: The states of the tasks that have started.
         error: Why the run failed.
-        errors: Why tasks failed.
+        errors: Why tasks failed, by task.
     """
 
     state: str
@@ -39,7 +39,7 @@ class Scene:
 
 
 def succeed(*, cached: Iterable[str] = ()) -> list[Scene]:
-    """A run that succeeds, step after step; those that are cached don't run."""
+    """A run that succeeds, step after step, without running the cached ones."""
     scenes, tasks = [Scene("PENDING")], {}
     for step in STEPS:
         if step not in cached:
@@ -49,7 +49,7 @@ def succeed(*, cached: Iterable[str] = ()) -> list[Scene]:
 
 
 def fail_at(step: str, words: str) -> list[Scene]:
-    """A run of which one step fails, so that the later ones are never begun."""
+    """A run in which one step fails, so that the later ones never start."""
     before = succeed()[: STEPS.index(step) + 2]
     error = f"The DAG failed because some tasks failed. The failed tasks are: [{step}]."
     tasks = {**before[-1].tasks, step: "FAILED"}
@@ -61,12 +61,12 @@ class Runs:
 
     Attributes:
         jobs: By their ids.
-        script: What each run goes through that starts from now on, a scene for each look at it; the last one stays.
-        uris: Where outputs lie, by task and output, instead of below the pipeline root.
+        script: The scenes of runs that start from now on: each read of a run shows the next, and then the last again.
+        uris: Addresses of outputs outside the pipeline root, by task and output.
     """
 
-    def __init__(self, place: Location, contexts: Contexts) -> None:
-        self._place, self._contexts = place, contexts
+    def __init__(self, location: Location, contexts: Contexts) -> None:
+        self._location, self._contexts = location, contexts
         self.jobs: dict[str, PipelineJob] = {}
         self.script: list[Scene] = succeed()
         self.uris: dict[tuple[str, str], str] = {}
@@ -75,7 +75,7 @@ class Runs:
         self._ids = itertools.count(1)
 
     def create(self, request: types.CreatePipelineJobRequest) -> PipelineJob:
-        self._place.check_parent(request.parent)
+        self._location.check_parent(request.parent)
         name = (
             request.pipeline_job_id or f"{request.pipeline_job.pipeline_spec['pipelineInfo']['name']}-{next(self._ids)}"
         )
@@ -85,17 +85,17 @@ class Runs:
         return self.start(request.pipeline_job, name)
 
     def get(self, request: types.GetPipelineJobRequest) -> PipelineJob:
-        name = self._place.read_id(request.name, "pipelineJobs", self.jobs)
+        name = self._location.read_id(request.name, "pipelineJobs", self.jobs)
         self._advance(name)
         return self.jobs[name]
 
     def list_jobs(self, request: types.ListPipelineJobsRequest) -> types.ListPipelineJobsResponse:
-        self._place.check_parent(request.parent)
+        self._location.check_parent(request.parent)
         newest = list(reversed(self.jobs.values()))[: request.page_size or None]
         return types.ListPipelineJobsResponse(pipeline_jobs=newest)
 
     def cancel(self, request: types.CancelPipelineJobRequest) -> empty_pb2.Empty:
-        name = self._place.read_id(request.name, "pipelineJobs", self.jobs)
+        name = self._location.read_id(request.name, "pipelineJobs", self.jobs)
         state = self.jobs[name].state.name
         if state.removeprefix("PIPELINE_STATE_") in ENDED:
             words = f'The PipelineJob "{self.jobs[name].name}" is in state {state} and cannot be canceled.'
@@ -107,10 +107,10 @@ class Runs:
         return empty_pb2.Empty()
 
     def start(self, job: PipelineJob, name: str, schedule: str = "") -> PipelineJob:
-        spec = check_job(job, self._place.region)
+        spec = check_job(job, self._location.region)
         made = PipelineJob(job)
-        made.name, made.schedule_name = self._place.full(f"pipelineJobs/{name}"), schedule
-        made.create_time = made.update_time = self._place.now()
+        made.name, made.schedule_name = self._location.full(f"pipelineJobs/{name}"), schedule
+        made.create_time = made.update_time = self._location.now()
         self.jobs[name], self._specs[name], self._scenes[name] = made, spec, list(self.script)
         self._play(name)
         return made
@@ -121,18 +121,18 @@ class Runs:
         self._play(name)
 
     def _play(self, name: str) -> None:
-        """Bring a job into the state of its scene."""
+        """Put a job into the state of its scene."""
         job, scene = self.jobs[name], self._scenes[name][0]
         job.state = PipelineState[f"PIPELINE_STATE_{scene.state}"]
         job.error = {"code": 9, "message": scene.error} if scene.error else None
         if scene.state != "PENDING":
             job.start_time = job.create_time
             job.job_detail.pipeline_run_context = self._contexts.enter_run(name)
-            # The pipeline itself is in the list, too.
+            # Vertex AI lists the pipeline itself as a task too.
             whole = PipelineTaskDetail(task_id=1, task_name=name, state=PipelineTaskDetail.State.RUNNING)
             job.job_detail.task_details = [whole, *(self._describe_task(name, task) for task in scene.tasks)]
         if scene.state in ENDED:
-            job.end_time = self._place.now()
+            job.end_time = self._location.now()
 
     def _describe_task(self, name: str, task: str) -> PipelineTaskDetail:
         job, scene, position = self.jobs[name], self._scenes[name][0], list(self._scenes[name][0].tasks).index(task)
@@ -158,7 +158,7 @@ class Runs:
         spec, root = self._specs[name], self.jobs[name].runtime_config.gcs_output_directory.rstrip("/")
         component = spec.components[spec.root.dag.tasks[detail.task_name].component_ref.name]
         for output, definition in component.output_definitions.artifacts.items():
-            own = f"{root}/{self._place.number}/{name}/{detail.task_name}_{detail.task_id}/{output}"
+            own = f"{root}/{self._location.number}/{name}/{detail.task_name}_{detail.task_id}/{output}"
             uri = self.uris.get((detail.task_name, output), own)
             artifact = types.Artifact(uri=uri, schema_title=definition.artifact_type.schema_title)
             detail.outputs[output] = PipelineTaskDetail.ArtifactList(artifacts=[artifact])

@@ -1,12 +1,12 @@
-"""Vertex AI, played on this machine: its real protocol over TLS, its state, and faults at any call.
+"""A played Vertex AI on this machine: the real protocol over TLS, its state, and faults at any call.
 
     with VertexServer(tmp_path) as server:
-        os.environ.update(server.environment)  # trusts it and signs in; for subprocesses, too
+        os.environ.update(server.environment)  # for this process or another: trust it and sign in
         profile = VertexProfile(endpoint=server.endpoint, project="my-project", region="europe-west4", ...)
         server.play(fail_at("train", "out of memory"))
         server.fail("CreatePipelineJob", "cut", carried_out=True)
 
-What came of it is read from `server.jobs`, `server.schedules` and `server.contexts`.
+Its state is read from `server.jobs`, `server.schedules` and `server.contexts`.
 """
 
 import threading
@@ -24,12 +24,12 @@ from google.longrunning import operations_pb2
 from google.protobuf import message
 
 from pipelines.platforms import retrying
-from pipelines.platforms.vertex import connection, experiments, schedules
+from pipelines.platforms.vertex import client, connection, experiments
 from tests.fakes.google.accounts import SignIn, identity
 from tests.fakes.vertex.checks import Refusal, check_known
 from tests.fakes.vertex.faults import ANSWERS, Fault, answer_with
+from tests.fakes.vertex.location import Location
 from tests.fakes.vertex.metadata import Contexts
-from tests.fakes.vertex.place import Location
 from tests.fakes.vertex.proxy import Proxy
 from tests.fakes.vertex.runs import Runs, Scene
 from tests.fakes.vertex.schedules import Schedules
@@ -44,11 +44,12 @@ CLOSED = "http://127.0.0.1:9"  # nobody listens there
 
 
 class VertexServer:
-    """A running server; with `with`, it ends afterwards.
+    """A running server; as a context manager it is closed at the end.
 
     Attributes:
         jobs, schedules, contexts: By their ids.
-        uris: Where outputs lie, by task and output, instead of below the pipeline root.
+        uris: Addresses of outputs outside the pipeline root, by task and output.
+        now: Its clock.
         sign_in: Google's sign-in server beside it.
         network: Between the client and the server.
         endpoint: For a profile: "localhost:PORT".
@@ -56,12 +57,29 @@ class VertexServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._place = Location()
-        contexts = Contexts(self._place)
-        self._runs = Runs(self._place, contexts)
-        self._schedules = Schedules(self._place, self._runs)
+        self.reset()
+        self.sign_in = SignIn()
+        self._lock = threading.RLock()
+        self._server = grpc.server(
+            ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        )
+        self._server.add_generic_rpc_handlers(self._handlers())
+        credentials = grpc.ssl_server_credentials([(identity().key, identity().certificate)])
+        self.network = Proxy(self._server.add_secure_port("127.0.0.1:0", credentials))
+        self._server.start()
+        self.endpoint = f"localhost:{self.network.port}"
+        self.environment = self._write_environment(folder)
+
+    def reset(self) -> None:
+        """Forget all runs, schedules and experiments, and every fault of a method."""
+        location = Location()
+        contexts = Contexts(location)
+        self.now = location.now
+        self._runs = Runs(location, contexts)
+        self._schedules = Schedules(location, self._runs)
         self.jobs, self.uris = self._runs.jobs, self._runs.uris
         self.schedules, self.contexts = self._schedules.by_id, contexts.by_id
+        self._faults: dict[str, Fault] = {}
         self._methods: dict[str, tuple[str, Any, Callable[[Any], Any]]] = {
             "CreatePipelineJob": (PIPELINE_SERVICE, types.CreatePipelineJobRequest, self._runs.create),
             "GetPipelineJob": (PIPELINE_SERVICE, types.GetPipelineJobRequest, self._runs.get),
@@ -78,18 +96,6 @@ class VertexServer:
             "CreateContext": (METADATA_SERVICE, types.CreateContextRequest, contexts.create),
             "AddContextChildren": (METADATA_SERVICE, types.AddContextChildrenRequest, contexts.add_children),
         }
-        self.sign_in = SignIn()
-        self._lock = threading.RLock()
-        self._faults: dict[str, Fault] = {}
-        self._server = grpc.server(
-            ThreadPoolExecutor(THREADS), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
-        )
-        self._server.add_generic_rpc_handlers(self._handlers())
-        credentials = grpc.ssl_server_credentials([(identity().key, identity().certificate)])
-        self.network = Proxy(self._server.add_secure_port("127.0.0.1:0", credentials))
-        self._server.start()
-        self.endpoint = f"localhost:{self.network.port}"
-        self.environment = self._write_environment(folder)
 
     def __enter__(self) -> "VertexServer":
         return self
@@ -100,7 +106,7 @@ class VertexServer:
         self.close()
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self.network.close()
         self._server.stop(grace=0).wait()
         self.sign_in.close()
@@ -114,7 +120,7 @@ class VertexServer:
         carried_out: bool = False,
         words: str | None = None,
     ) -> None:
-        """Let the next calls of a method go wrong; see Fault."""
+        """Make the next calls of a method go wrong; see Fault."""
         if kind not in (*ANSWERS, "timeout", "cut"):
             raise ValueError(f"{kind}: no such fault")
         if method not in self._methods:
@@ -122,24 +128,24 @@ class VertexServer:
         self._faults[method] = Fault(kind, times, carried_out, words)
 
     def play(self, scenes: Sequence[Scene]) -> None:
-        """Let runs that start from now on go through these scenes, one for each look at them; the last one stays."""
+        """Set the scenes of runs that start from now on: each read of a run shows the next, and then the last again."""
         self._runs.script = list(scenes)
 
     def limit_pages(self, size: int) -> None:
-        """Give so many schedules in a page at most."""
+        """List this many schedules in a page at most."""
         self._schedules.page_size = size
 
     def spoil_deletions(self, words: str) -> None:
-        """Let deleting a schedule fail for this reason; without one, let it never end."""
+        """Make deleting a schedule fail for this reason; without a reason it never ends."""
         self._schedules.deletion = words
 
     def pass_time(self, passed: timedelta) -> None:
-        """Put the clock forward; schedules fire at every time that comes."""
+        """Put the clock forward; schedules fire at every time on the way."""
         with self._lock:
             self._schedules.pass_time(passed)
 
     def heal(self) -> None:
-        """Let nothing go wrong any more."""
+        """Make nothing go wrong any more."""
         self._faults.clear()
         self.network.accept()
 
@@ -160,15 +166,15 @@ class VertexServer:
 
     def _handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
         services: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
-        for name, (service, request_type, answer) in self._methods.items():
+        for name, (service, request_type, _) in self._methods.items():
             services.setdefault(service, {})[name] = grpc.unary_unary_rpc_method_handler(
-                self._handler(name, answer),
+                self._handler(name),
                 request_deserializer=getattr(request_type, "deserialize", getattr(request_type, "FromString", None)),
                 response_serializer=lambda content: _pb(content).SerializeToString(),
             )
         return tuple(grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items())
 
-    def _handler(self, name: str, answer: Callable[[Any], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
+    def _handler(self, name: str) -> Callable[[Any, grpc.ServicerContext], Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             try:
                 self._check_token(context)
@@ -177,7 +183,7 @@ class VertexServer:
                     self._strike(fault, context)
                 check_known(_pb(request))
                 with self._lock:
-                    given = answer(request)
+                    given = self._methods[name][2](request)
                     content = type(_pb(given)).FromString(_pb(given).SerializeToString())
                 if fault:
                     self._strike(fault, context)
@@ -219,14 +225,11 @@ def _pb(content: Any) -> message.Message:
 
 
 def shorten_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let clients that are made afterwards wait for milliseconds where they would wait for seconds."""
+    """Make clients wait for milliseconds between tries, instead of seconds."""
     monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(retrying, "LONGEST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
     monkeypatch.setattr(retrying, "LOOK_SECONDS", (0.0, 0.01, 0.02))
     monkeypatch.setattr(connection, "RECONNECT_MILLISECONDS", 100)  # gRPC takes no less
-    monkeypatch.setattr(connection, "QUIET_MILLISECONDS", 200)
-    monkeypatch.setattr(connection, "PING_MILLISECONDS", 300)
-    monkeypatch.setattr(schedules, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(client, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(experiments, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(experiments, "CONTEXT_SECONDS", 0.5)

@@ -178,22 +178,22 @@ ROOT = "gs://artifacts/mnist"
 
 def test_a_bucket_is_asked_what_may_be_done_with_it(storage_server: StorageServer) -> None:
     storage_server.granted["artifacts"] = {*shared_checks.READ, *shared_checks.WRITE}
-    found = shared_checks.check_bucket(ROOT, told_elsewhere=False)
+    found = shared_checks.check_bucket(ROOT, steps_are_checked=False)
     assert found == Finding(Verdict.OK, "gs://artifacts can be read and written to with the credentials at hand")
     assert all("/o" not in path.removeprefix("/storage/v1/b/artifacts") for path, _ in storage_server.statuses)
 
 
 def test_who_only_reads_is_told_who_must_write(storage_server: StorageServer) -> None:
     storage_server.granted["artifacts"] = set(shared_checks.READ)
-    found = shared_checks.check_bucket(ROOT, told_elsewhere=False)
+    found = shared_checks.check_bucket(ROOT, steps_are_checked=False)
     assert found.verdict is Verdict.WARNING
     assert "gcloud storage buckets get-iam-policy gs://artifacts" in found.text
-    assert shared_checks.check_bucket(ROOT, told_elsewhere=True).verdict is Verdict.OK
+    assert shared_checks.check_bucket(ROOT, steps_are_checked=True).verdict is Verdict.OK
 
 
 def test_who_may_not_read_gets_the_command_that_lets_them(storage_server: StorageServer) -> None:
     storage_server.granted["artifacts"] = set()
-    found = shared_checks.check_bucket(ROOT, told_elsewhere=True)
+    found = shared_checks.check_bucket(ROOT, steps_are_checked=True)
     assert found.verdict is Verdict.FAILING
     assert (
         "gcloud storage buckets add-iam-policy-binding gs://artifacts --role roles/storage.objectViewer" in found.text
@@ -201,6 +201,6 @@ def test_who_may_not_read_gets_the_command_that_lets_them(storage_server: Storag
 
 
 def test_a_bucket_that_is_not_there_is_to_be_made(storage_server: StorageServer) -> None:
-    found = shared_checks.check_bucket("gs://nowhere/mnist", told_elsewhere=True)
+    found = shared_checks.check_bucket("gs://nowhere/mnist", steps_are_checked=True)
     assert found.verdict is Verdict.FAILING
     assert "gcloud storage buckets create gs://nowhere --location REGION" in found.text

@@ -1,4 +1,4 @@
-"""What a profile on Vertex AI needs: against played servers for every API that is asked."""
+"""The checks of a profile on Vertex AI, against played servers for every API that they ask."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from tests.fakes.google.server import GoogleServer
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex.server import VertexServer
 
+READS = (":testIamPermissions", ":generateAccessToken")  # asked by POST, and change nothing
 STEPS = "steps@my-project.iam.gserviceaccount.com"
 KEY = "projects/my-project/locations/{}/keyRings/ring/cryptoKeys/key"
 L4 = {"name": "nvidia-l4", "maximumCardsPerInstance": 8}
@@ -29,7 +30,7 @@ N1 = {"name": "n1-standard-8"}
 def google(
     vertex_server: VertexServer, storage_server: StorageServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[GoogleServer]:
-    """Google's APIs with all that the profile below needs."""
+    """Google's APIs with all that the profile of `look` needs."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     with GoogleServer(vertex_server.sign_in, project="my-project") as server:
         server.point(monkeypatch)
@@ -49,15 +50,14 @@ def google(
         assert all(path.partition("?")[0].endswith(READS) for method, path in server.asked if method != "GET")
 
 
-READS = (":testIamPermissions", ":generateAccessToken")  # what is asked by POST and changes nothing
 Look = Callable[..., dict[str, Finding]]
 
 
 @pytest.fixture
 def look(google: GoogleServer, vertex_server: VertexServer) -> Look:
-    """Every check of a profile but those of images, by name."""
+    """Makes checks of a profile, by name, after those that they need; without names all but those of images."""
 
-    def look(**keys: Any) -> dict[str, Finding]:
+    def look(*names: str, **keys: Any) -> dict[str, Finding]:
         profile = VertexProfile.model_validate(
             {
                 "name": "vertex",
@@ -74,9 +74,12 @@ def look(google: GoogleServer, vertex_server: VertexServer) -> Look:
                 **keys,
             }
         )
-        passed: dict[str, bool] = {}
-        checks = [each for each in vertex_checks.for_profile(profile) if each.name not in ("images", "registry")]
-        return {check.name: perform(check, passed) for check in checks}
+        checks = {check.name: check for check in vertex_checks.for_profile(profile)}
+        needed = set(names or checks.keys() - {"images", "registry"})
+        for check in reversed(checks.values()):
+            needed |= {*check.needs} if check.name in needed else set()
+        so_far: dict[str, bool] = {}
+        return {name: perform(check, so_far) for name, check in checks.items() if name in needed}
 
     return look
 
@@ -111,10 +114,12 @@ def test_credentials_that_expired_are_one_failing_line_and_show_no_token(
     assert found["encryption key"].verdict is Verdict.OK
 
 
-def test_missing_credentials_are_to_be_made(look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_with_how_to_sign_in(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "nothing"))
-    found = look()["credentials"]
+    found = look("credentials")["credentials"]
     assert found.verdict is Verdict.FAILING
     assert "no Google credentials were found" in found.text
     assert "gcloud auth application-default login" in found.text
@@ -138,24 +143,24 @@ def test_no_token_is_ever_shown(look: Look, vertex_server: VertexServer, google:
         ("unavailable", "try later"),
     ],
 )
-def test_what_the_api_refuses_is_told_at_once_with_what_mends_it(
+def test_what_the_api_refuses_is_explained_at_once_with_advice(
     look: Look, vertex_server: VertexServer, kind: str, words: str
 ) -> None:
     vertex_server.fail("ListPipelineJobs", kind, times=1)  # a second try would succeed, but would be waited for
-    found = look()["Vertex AI"]
+    found = look("Vertex AI")["Vertex AI"]
     assert found.verdict is Verdict.FAILING
     assert words in found.text
 
 
-def test_a_region_that_is_none_is_told_with_the_nearest(look: Look) -> None:
-    found = look(region="europe-west44")
+def test_an_unknown_region_is_reported_with_the_nearest(look: Look) -> None:
+    found = look("Vertex AI", region="europe-west44")
     assert found["region"].verdict is Verdict.FAILING
-    assert "Vertex AI is not in europe-west44. Did you mean europe-west4?" in found["region"].text
+    assert "Vertex AI is not in europe-west44; did you mean europe-west4?" in found["region"].text
     assert found["Vertex AI"].verdict is Verdict.SKIPPED
 
 
-def test_another_project_is_told(look: Look) -> None:
-    found = look(project="your-project")
+def test_a_project_that_cannot_be_seen_is_reported(look: Look) -> None:
+    found = look("permissions", "Vertex AI", project="your-project")
     assert found["permissions"].verdict is Verdict.FAILING
     assert "gcloud projects list" in found["permissions"].text
     assert found["region"].verdict is Verdict.SKIPPED
@@ -165,7 +170,7 @@ def test_another_project_is_told(look: Look) -> None:
 
 def test_missing_permissions_are_named_with_the_role_that_has_them(look: Look, google: GoogleServer) -> None:
     google.granted["project"] = set(vertex_checks.RUNS) - {"aiplatform.pipelineJobs.create"}
-    found = look(schedules=())["permissions"]
+    found = look("permissions", schedules=())["permissions"]
     assert found.verdict is Verdict.FAILING
     assert "lack aiplatform.pipelineJobs.create on my-project" in found.text
     assert "gcloud projects add-iam-policy-binding my-project --role roles/aiplatform.user" in found.text
@@ -180,17 +185,17 @@ def test_an_api_that_a_run_does_not_need_may_be_off(look: Look, google: GoogleSe
     }
     assert "gcloud services enable compute.googleapis.com --project my-project" in found["accelerator"].text
     assert "serviceusage.googleapis.com" not in google.disabled
-    assert "does not tell these credentials" in found["quota"].text
+    assert "refuses these credentials" in found["quota"].text
 
 
-def test_an_accelerator_that_is_none_is_told_without_asking(look: Look) -> None:
-    found = look(accelerator="NVIDIA_L44")["accelerator"]
+def test_an_unknown_accelerator_is_reported_with_the_nearest(look: Look) -> None:
+    found = look("accelerator", accelerator="NVIDIA_L44")["accelerator"]
     assert found.verdict is Verdict.FAILING
-    assert found.text == "Vertex AI knows no NVIDIA_L44. Did you mean NVIDIA_L4?"
+    assert found.text == "Vertex AI knows no NVIDIA_L44; did you mean NVIDIA_L4?"
 
 
-def test_an_accelerator_that_is_elsewhere_is_told_with_where(look: Look) -> None:
-    found = look(region="europe-west1")
+def test_an_accelerator_of_other_regions_is_reported_with_these(look: Look) -> None:
+    found = look("accelerator", "machine type", region="europe-west1")
     assert found["accelerator"].verdict is found["machine type"].verdict is Verdict.FAILING
     assert "NVIDIA_L4 (accelerator) is not in europe-west1." in found["accelerator"].text
     assert "europe-west4, us-central1" in found["accelerator"].text
@@ -209,8 +214,10 @@ def test_an_accelerator_that_is_elsewhere_is_told_with_where(look: Look) -> None
         ({"machine_type": "n9-standard-8"}, "Compute Engine has n9-standard-8 (machine_type) nowhere."),
     ],
 )
-def test_a_machine_and_an_accelerator_that_do_not_fit_are_told(look: Look, keys: dict[str, Any], words: str) -> None:
-    found = look(**keys)["machine type"]
+def test_a_machine_and_an_accelerator_that_do_not_fit_are_reported(
+    look: Look, keys: dict[str, Any], words: str
+) -> None:
+    found = look("machine type", **keys)["machine type"]
     assert found.verdict is Verdict.FAILING
     assert words in found.text
     assert "https://" in found.text
@@ -218,7 +225,14 @@ def test_a_machine_and_an_accelerator_that_do_not_fit_are_told(look: Look, keys:
 
 def test_a_machine_takes_accelerators_that_are_attached(look: Look, google: GoogleServer) -> None:
     google.limits["custom_model_training_preemptible_nvidia_t4_gpus"] = {"": 4}
-    found = look(machine_type=None, spot=True, accelerator="NVIDIA_TESLA_T4", accelerator_count=4)
+    found = look(
+        "machine type",
+        "quota",
+        machine_type="n1-standard-8",
+        spot=True,
+        accelerator="NVIDIA_TESLA_T4",
+        accelerator_count=4,
+    )
     assert found["machine type"].verdict is Verdict.OK
     assert found["quota"].text.startswith("4 of custom_model_training_preemptible_nvidia_t4_gpus")
 
@@ -236,7 +250,7 @@ def test_a_quota_counts_in_its_region(
     look: Look, google: GoogleServer, limits: dict[str, int], verdict: Verdict, words: str
 ) -> None:
     google.limits["custom_model_training_nvidia_l4_gpus"] = limits
-    found = look()["quota"]
+    found = look("quota")["quota"]
     assert found.verdict is verdict
     assert words in found.text
 
@@ -249,7 +263,7 @@ def test_quotas_are_known_by_either_of_their_names() -> None:
     assert list(accelerators.name_quotas("NVIDIA_TESLA_T4", spot=False)) == ["custom_model_training_nvidia_t4_gpus"]
 
 
-def test_an_account_that_is_not_there_is_to_be_made(look: Look, google: GoogleServer) -> None:
+def test_a_missing_account_is_reported_with_how_to_make_it(look: Look, google: GoogleServer) -> None:
     google.accounts.clear()
     found = look()
     assert found["service account"].verdict is Verdict.FAILING
@@ -257,21 +271,21 @@ def test_an_account_that_is_not_there_is_to_be_made(look: Look, google: GoogleSe
     assert found["steps and bucket"].verdict is Verdict.SKIPPED
 
 
-def test_who_may_not_act_as_the_account_is_told(look: Look, google: GoogleServer) -> None:
+def test_a_user_who_may_not_act_as_the_account_is_reported(look: Look, google: GoogleServer) -> None:
     google.granted[STEPS] = set()
     found = look()
     assert found["service account"].verdict is Verdict.FAILING
     assert "--role roles/iam.serviceAccountUser" in found["service account"].text
 
 
-def test_the_steps_must_write_to_the_bucket_whoever_looks(look: Look, google: GoogleServer) -> None:
+def test_the_steps_own_account_must_be_able_to_write_to_the_bucket(look: Look, google: GoogleServer) -> None:
     google.granted["artifacts", STEPS] = set(shared_checks.READ)
-    found = look()["steps and bucket"]
+    found = look("steps and bucket")["steps and bucket"]
     assert found.verdict is Verdict.FAILING
     assert f"{STEPS} lacks storage.objects.create, storage.objects.delete on gs://artifacts" in found.text
     assert f"--role roles/storage.objectUser --member serviceAccount:{STEPS}" in found.text
     google.granted[STEPS] = {vertex_checks.ACT_AS}
-    found = look()["steps and bucket"]
+    found = look("steps and bucket")["steps and bucket"]
     assert found.verdict is Verdict.SKIPPED
     assert "gcloud storage buckets get-iam-policy gs://artifacts" in found.text
 
@@ -296,32 +310,34 @@ def test_a_bucket_far_from_the_machines_is_a_warning(
     look: Look, google: GoogleServer, facts: dict[str, Any], verdict: Verdict
 ) -> None:
     google.buckets["artifacts"] = facts
-    found = look()["bucket's region"]
+    found = look("bucket's region")["bucket's region"]
     assert found.verdict is verdict
     assert verdict is Verdict.OK or "--location europe-west4" in found.text
 
 
-def test_where_a_bucket_lies_need_not_be_told(look: Look, google: GoogleServer) -> None:
+def test_a_bucket_whose_region_is_hidden_is_not_checked(look: Look, google: GoogleServer) -> None:
     google.granted["artifacts", EMAIL] = set()
-    assert look()["bucket's region"].verdict is Verdict.SKIPPED
+    assert look("bucket's region")["bucket's region"].verdict is Verdict.SKIPPED
 
 
 def test_a_key_of_another_region_is_refused(look: Look) -> None:
-    found = look(encryption_key=KEY.format("us-central1"))["encryption key"]
+    found = look("encryption key", encryption_key=KEY.format("us-central1"))["encryption key"]
     assert found.text == "the key is in us-central1, the runs in europe-west4. Name one that is in europe-west4."
-    assert "is not the whole name of a key" in look(encryption_key="key")["encryption key"].text
+    assert "is not the full name of a key" in look("encryption key", encryption_key="key")["encryption key"].text
 
 
-def test_a_wrong_time_zone_is_told_by_its_schedule(look: Look) -> None:
-    found = look(schedules=({"name": "weekly", "cron": "30 5 * * mon", "time_zone": "Europe/Berlim"},))["schedules"]
+def test_a_wrong_time_zone_is_reported_with_its_schedule(look: Look) -> None:
+    found = look("schedules", schedules=({"name": "weekly", "cron": "30 5 * * mon", "time_zone": "Europe/Berlim"},))[
+        "schedules"
+    ]
     assert found.verdict is Verdict.FAILING
     assert found.text.startswith("weekly: ")
 
 
-def test_a_silent_network_is_told_and_not_waited_for(
+def test_a_broken_connection_is_reported_after_one_try(
     look: Look, google: GoogleServer, vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 60.0)
     vertex_server.fail("ListPipelineJobs", "cut", times=None)
-    found = look()["Vertex AI"]
+    found = look("Vertex AI")["Vertex AI"]
     assert found.verdict is Verdict.FAILING

@@ -1,4 +1,4 @@
-"""The played Vertex AI refuses what the real one would: a check that lets everything through would prove nothing."""
+"""The played Vertex AI refuses what the real one would: one that takes everything would prove nothing."""
 
 import re
 from collections.abc import Callable
@@ -19,16 +19,21 @@ from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.requests import build_request, build_schedule
 from pipelines.profiles import Schedule
 from tests.fakes.vertex.server import VertexServer
-from tests.pipelines.platforms.vertex.test_platform import FULL, job
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
+from tests.pipelines.platforms.vertex.clients import KEY
 
-__all__ = ["job"]  # a fixture
 UNKNOWN_FIELD = b"\xb8\x3e\x01"  # number 999, a one
 
 
-def refuse(server: VertexServer, request: CreatePipelineJobRequest | CreateScheduleRequest) -> str:
-    """Send a request that is to be refused, and return what is said."""
-    connection = Connection(make_profile(endpoint=server.endpoint))
+@pytest.fixture(scope="module")
+def connection(shared_server: VertexServer) -> Connection:
+    return Connection(make_profile(endpoint=shared_server.endpoint))
+
+
+def refuse(
+    connection: Connection, server: VertexServer, request: CreatePipelineJobRequest | CreateScheduleRequest
+) -> str:
+    """Send a request that is to be refused, and return the message."""
     is_run = isinstance(request, CreatePipelineJobRequest)
     method: Any = connection.pipelines.create_pipeline_job if is_run else connection.schedules.create_schedule
     with pytest.raises(PlatformError) as refused:
@@ -52,7 +57,7 @@ def change_value(name: str, value: object) -> Callable[[CreatePipelineJobRequest
 
 
 def require_seed(request: CreatePipelineJobRequest) -> None:
-    """Make a parameter one that has to be given, and don't give it."""
+    """Make a parameter required, and leave it out."""
     del request.pipeline_job.runtime_config.parameter_values["seed"]
     change_spec(lambda spec: spec["root"]["inputDefinitions"]["parameters"]["seed"].clear())(request)
     change_spec(
@@ -91,9 +96,7 @@ def set_field(path: str, value: object) -> Callable[[CreatePipelineJobRequest], 
         (set_field("pipeline_job.service_account", "me"), "Invalid service account me."),
         (set_field("pipeline_job.network", "default"), "Invalid network default."),
         (
-            set_field(
-                "pipeline_job.encryption_spec.kms_key_name", FULL["encryption_key"].replace("europe-west4", "us-west1")
-            ),
+            set_field("pipeline_job.encryption_spec.kms_key_name", KEY.replace("europe-west4", "us-west1")),
             "Invalid encryption key",
         ),
         (set_field("pipeline_job.runtime_config.gcs_output_directory", ""), "Invalid gcs_output_directory ''."),
@@ -115,11 +118,15 @@ def set_field(path: str, value: object) -> Callable[[CreatePipelineJobRequest], 
     ],
 )
 def test_a_run_that_vertex_ai_would_not_take_is_refused(
-    vertex_server: VertexServer, job: Job, change: Callable[[CreatePipelineJobRequest], None], words: str
+    server: VertexServer,
+    connection: Connection,
+    job: Job,
+    change: Callable[[CreatePipelineJobRequest], None],
+    words: str,
 ) -> None:
     request = build_request(make_profile(), job, "mnist-1")
     change(request)
-    assert words in refuse(vertex_server, request)
+    assert words in refuse(connection, server, request)
 
 
 @pytest.mark.parametrize(
@@ -136,34 +143,33 @@ def test_a_run_that_vertex_ai_would_not_take_is_refused(
     ],
 )
 def test_a_schedule_that_vertex_ai_would_not_take_is_refused(
-    vertex_server: VertexServer, job: Job, keys: dict[str, Any], words: str
+    server: VertexServer, connection: Connection, job: Job, keys: dict[str, Any], words: str
 ) -> None:
-    wanted = Schedule(name="weekly", cron="0 6 * * 1")
-    schedule = build_schedule(make_profile(), wanted, job, Mark("cloud", "weekly", "abc"))
+    weekly = Schedule(name="weekly", cron="0 6 * * 1")
+    schedule = build_schedule(make_profile(), weekly, job, Mark("cloud", "weekly", "abc"))
     for key, value in keys.items():
         setattr(schedule, key, value)
-    parent = schedule.create_pipeline_job_request.parent or "projects/my-project/locations/europe-west4"
-    assert words in refuse(vertex_server, CreateScheduleRequest(parent=parent, schedule=schedule))
+    request = CreateScheduleRequest(parent=connection.profile.parent, schedule=schedule)
+    assert words in refuse(connection, server, request)
 
 
-def test_who_has_no_good_token_is_refused(vertex_server: VertexServer) -> None:
+def test_a_call_without_a_good_token_is_refused(vertex_server: VertexServer) -> None:
     connection = Connection(make_profile(endpoint=vertex_server.endpoint))
-    request = ListSchedulesRequest(parent=connection.parent)
+    request = ListSchedulesRequest(parent=connection.profile.parent)
     connection.send(connection.schedules.list_schedules, request, asked="list")
     vertex_server.sign_in.tokens.clear()
     with pytest.raises(SignInError, match="Request had invalid authentication credentials"):
         connection.send(connection.schedules.list_schedules, request, asked="list")
 
 
-def test_a_name_of_another_form_is_refused(vertex_server: VertexServer) -> None:
-    connection = Connection(make_profile(endpoint=vertex_server.endpoint))
-    request = GetPipelineJobRequest(name=f"{connection.parent}/pipelineJobs/a/b")
+def test_a_name_of_another_form_is_refused(server: VertexServer, connection: Connection) -> None:
+    request = GetPipelineJobRequest(name=f"{connection.profile.parent}/pipelineJobs/a/b")
     with pytest.raises(PlatformError, match=re.escape("Invalid resource name")):
         connection.send(connection.pipelines.get_pipeline_job, request, asked="read it")
 
 
-def test_a_fault_that_there_is_not_is_refused(vertex_server: VertexServer) -> None:
+def test_an_unknown_fault_is_refused(server: VertexServer) -> None:
     with pytest.raises(ValueError, match="flood: no such fault"):
-        vertex_server.fail("GetPipelineJob", "flood")
+        server.fail("GetPipelineJob", "flood")
     with pytest.raises(ValueError, match="GetPipeline: no such method"):
-        vertex_server.fail("GetPipeline", "cut")
+        server.fail("GetPipeline", "cut")

@@ -10,41 +10,14 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, PipelineState, PipelineTaskDetail
 
 from components.mnist.errors import SettingError
-from pipelines import parameters, training
 from pipelines.compilation import Job
 from pipelines.platforms.base import ConflictError, MissingError, PlatformClient, PlatformError, State
-from pipelines.platforms.vertex import client
-from pipelines.platforms.vertex.profile import VertexProfile
 from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request
 from pipelines.platforms.vertex.runs import STATES, TASK_STATES
 from tests.fakes.vertex.runs import STEP_SECONDS, STEPS, Scene, fail_at, succeed
 from tests.fakes.vertex.server import VertexServer
-from tests.pipelines.test_placement import compile_for, kubeflow
-from tests.pipelines.test_placement import vertex as make_profile
-
-KEY = "projects/my-project/locations/europe-west4/keyRings/ring/cryptoKeys/key"
-ACCOUNT = "runner@my-project.iam.gserviceaccount.com"
-NETWORK = "projects/123456789012/global/networks/inner"
-FULL: dict[str, Any] = {
-    "service_account": ACCOUNT,
-    "network": NETWORK,
-    "encryption_key": KEY,
-    "labels": {"team": "vision", "cost_center": "42"},
-}
-
-
-def make_job(profile: VertexProfile | None = None, **values: Any) -> Job:
-    defaults = parameters.read_defaults(training.build(training.Placement()))
-    return Job(compile_for(profile or make_profile()), {**defaults, "source": "sample", **values})
-
-
-@pytest.fixture(scope="session")
-def job() -> Job:
-    return make_job()
-
-
-def connect(server: VertexServer, **keys: Any) -> PlatformClient:
-    return client.Vertex(make_profile(endpoint=server.endpoint, **keys))
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
+from tests.pipelines.platforms.vertex.clients import ACCOUNT, FULL, KEY, NETWORK, connect, make_job
 
 
 def follow(platform: PlatformClient, run_id: str) -> list[Any]:
@@ -55,9 +28,9 @@ def follow(platform: PlatformClient, run_id: str) -> list[Any]:
     return states
 
 
-def test_a_run_is_submitted_as_the_profile_says(vertex_server: VertexServer, job: Job) -> None:
-    assert connect(vertex_server, **FULL).submit(job, name="mnist-1") == "mnist-1"
-    (made,) = vertex_server.jobs.values()
+def test_a_run_is_submitted_as_the_profile_says(server: VertexServer, job: Job) -> None:
+    assert connect(server, **FULL).submit(job, name="mnist-1") == "mnist-1"
+    (made,) = server.jobs.values()
     assert made.name == "projects/123456789012/locations/europe-west4/pipelineJobs/mnist-1"
     assert (made.display_name, made.service_account, made.network) == ("mnist-1", ACCOUNT, NETWORK)
     assert made.encryption_spec.kms_key_name == KEY
@@ -65,17 +38,17 @@ def test_a_run_is_submitted_as_the_profile_says(vertex_server: VertexServer, job
     assert {key: value for key, value in made.labels.items() if key != REQUEST_LABEL} == FULL["labels"]
 
 
-def test_parameters_arrive_in_their_own_types(vertex_server: VertexServer, job: Job) -> None:
-    connect(vertex_server).submit(job, name="mnist-1")
-    arrived = dict(vertex_server.jobs["mnist-1"].runtime_config.parameter_values)
+def test_parameters_arrive_in_their_own_types(server: VertexServer, job: Job) -> None:
+    connect(server).submit(job, name="mnist-1")
+    arrived = dict(server.jobs["mnist-1"].runtime_config.parameter_values)
     assert arrived == job.parameters
     assert {name: type(value) for name, value in arrived.items() if isinstance(value, bool | str)} == {
         name: type(value) for name, value in job.parameters.items() if isinstance(value, bool | str)
     }
 
 
-def test_a_run_is_followed_to_its_success(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_a_run_is_followed_to_its_success(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     states = follow(platform, "mnist-1")
     assert states[-1].state is State.SUCCEEDED
@@ -87,9 +60,9 @@ def test_a_run_is_followed_to_its_success(vertex_server: VertexServer, job: Job)
     assert all(task.seconds is None for task in training_now)
 
 
-def test_a_failed_run_says_which_step_failed_and_why(vertex_server: VertexServer, job: Job) -> None:
-    vertex_server.play(fail_at("train", "The replica workerpool0-0 exited with a non-zero status of 1."))
-    platform = connect(vertex_server)
+def test_a_failed_run_says_which_step_failed_and_why(server: VertexServer, job: Job) -> None:
+    server.play(fail_at("train", "The replica workerpool0-0 exited with a non-zero status of 1."))
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     last = follow(platform, "mnist-1")[-1]
     assert last.state is State.FAILED
@@ -99,11 +72,11 @@ def test_a_failed_run_says_which_step_failed_and_why(vertex_server: VertexServer
 
 
 def test_a_step_whose_earlier_result_was_taken_is_cached_and_one_without_its_condition_is_skipped(
-    vertex_server: VertexServer, job: Job
+    server: VertexServer, job: Job
 ) -> None:
     scenes = succeed(cached=["train"])
-    vertex_server.play([*scenes[:-1], Scene("SUCCEEDED", {**scenes[-1].tasks, "visualize": "NOT_TRIGGERED"})])
-    platform = connect(vertex_server)
+    server.play([*scenes[:-1], Scene("SUCCEEDED", {**scenes[-1].tasks, "visualize": "NOT_TRIGGERED"})])
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     states = {task.name: task.state for task in follow(platform, "mnist-1")[-1].tasks}
     assert (states["train"], states["evaluate"], states["visualize"]) == (State.CACHED, State.SUCCEEDED, State.SKIPPED)
@@ -122,9 +95,9 @@ def test_a_step_whose_earlier_result_was_taken_is_cached_and_one_without_its_con
         "FAILED": "failed",
     }.items(),
 )
-def test_every_state_of_a_run_is_known(vertex_server: VertexServer, job: Job, theirs: str, ours: str) -> None:
-    vertex_server.play([Scene(theirs)])
-    platform = connect(vertex_server)
+def test_every_state_of_a_run_is_known(server: VertexServer, job: Job, theirs: str, ours: str) -> None:
+    server.play([Scene(theirs)])
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     assert platform.read_run("mnist-1").state == ours
 
@@ -134,10 +107,10 @@ def test_no_state_of_the_api_is_forgotten() -> None:
     assert set(TASK_STATES) == set(PipelineTaskDetail.State)
 
 
-def test_artifacts_are_found_by_step_and_output(vertex_server: VertexServer, job: Job) -> None:
-    vertex_server.uris[("evaluate", "metrics")] = "gs://elsewhere/metrics"
-    vertex_server.uris[("visualize", "report")] = "https://example.com/report"
-    platform = connect(vertex_server)
+def test_artifacts_are_found_by_step_and_output(server: VertexServer, job: Job) -> None:
+    server.uris[("evaluate", "metrics")] = "gs://elsewhere/metrics"
+    server.uris[("visualize", "report")] = "https://example.com/report"
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     assert platform.find_artifacts("mnist-1") == {}
     follow(platform, "mnist-1")
@@ -148,25 +121,25 @@ def test_artifacts_are_found_by_step_and_output(vertex_server: VertexServer, job
     assert {step for step, _ in found} == set(STEPS)
 
 
-def test_the_link_leads_to_the_run_in_the_console(vertex_server: VertexServer) -> None:
-    assert connect(vertex_server).link("mnist-1") == (
+def test_the_link_leads_to_the_run_in_the_console(server: VertexServer) -> None:
+    assert connect(server).link("mnist-1") == (
         "https://console.cloud.google.com/vertex-ai/locations/europe-west4/pipelines/runs/mnist-1?project=my-project"
     )
 
 
-def test_a_run_is_cancelled_and_an_ended_one_is_left_alone(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_a_run_is_cancelled_and_an_ended_one_is_left_alone(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     platform.submit(job, name="mnist-1")
     platform.read_run("mnist-1")
     platform.cancel("mnist-1")
-    assert vertex_server.jobs["mnist-1"].state.name == "PIPELINE_STATE_CANCELLING"
+    assert server.jobs["mnist-1"].state.name == "PIPELINE_STATE_CANCELLING"
     assert follow(platform, "mnist-1")[-1].state is State.CANCELLED
     platform.cancel("mnist-1")
-    assert vertex_server.jobs["mnist-1"].state.name == "PIPELINE_STATE_CANCELLED"
+    assert server.jobs["mnist-1"].state.name == "PIPELINE_STATE_CANCELLED"
 
 
-def test_a_run_that_is_not_there_is_told(vertex_server: VertexServer) -> None:
-    platform = connect(vertex_server)
+def test_a_run_that_does_not_exist_is_named(server: VertexServer) -> None:
+    platform = connect(server)
     words = r"could not read the run mnist-9: it answered 404 NOT_FOUND \(pipelineJobs .*mnist-9 does not exist.\)"
     with pytest.raises(MissingError, match=words):
         platform.read_run("mnist-9")
@@ -174,27 +147,26 @@ def test_a_run_that_is_not_there_is_told(vertex_server: VertexServer) -> None:
         platform.cancel("mnist-9")
 
 
-def test_the_name_of_somebody_elses_run_is_refused(vertex_server: VertexServer, job: Job) -> None:
-    connect(vertex_server, labels={"team": "theirs"}).submit(job, name="mnist-1")
+def test_the_name_of_somebody_elses_run_is_refused(server: VertexServer, job: Job) -> None:
+    connect(server, labels={"team": "theirs"}).submit(job, name="mnist-1")
     with pytest.raises(ConflictError, match="could not start the run mnist-1: it answered 409 ALREADY_EXISTS"):
-        connect(vertex_server).submit(job, name="mnist-1")
-    assert vertex_server.jobs["mnist-1"].labels["team"] == "theirs"
+        connect(server).submit(job, name="mnist-1")
+    assert server.jobs["mnist-1"].labels["team"] == "theirs"
 
 
-def test_what_vertex_ai_does_not_take_is_told_in_its_words(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_what_vertex_ai_does_not_take_is_explained_in_its_words(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     wrong = Job(job.documents, {**job.parameters, "epochs": "many"})
     with pytest.raises(PlatformError, match=r"INVALID_ARGUMENT.*Invalid type of value for the input parameter epochs"):
         platform.submit(wrong, name="mnist-1")
-    assert not vertex_server.jobs
+    assert not server.jobs
 
 
-def test_a_file_of_two_documents_is_refused_before_anything_is_sent(vertex_server: VertexServer) -> None:
-    documents = compile_for(kubeflow(node_selector={"pool": "gpu"}))
+def test_a_file_of_two_documents_is_refused_before_anything_is_sent(server: VertexServer, job: Job) -> None:
     words = "The compiled pipeline has 2 YAML documents; expected one, since Vertex AI takes no platform settings"
     with pytest.raises(SettingError, match=words):
-        connect(vertex_server).submit(Job(documents, {}), name="mnist-1")
-    assert not vertex_server.jobs
+        connect(server).submit(Job((*job.documents, {"platforms": {}}), {}), name="mnist-1")
+    assert not server.jobs
 
 
 @pytest.mark.parametrize(
@@ -202,12 +174,9 @@ def test_a_file_of_two_documents_is_refused_before_anything_is_sent(vertex_serve
     [{}, {"accelerator": "NVIDIA_L4"}, {"machine_type": "g2-standard-8", "accelerator": "NVIDIA_L4", "spot": True}],
     ids=["cpu", "gpu", "spot"],
 )
-def test_every_kind_of_machine_compiles_to_what_vertex_ai_takes(
-    vertex_server: VertexServer, keys: Mapping[str, Any]
-) -> None:
-    profile = make_profile(**keys)
-    platform = connect(vertex_server, **keys)
-    platform.submit(make_job(profile), name="mnist-1")
+def test_every_kind_of_machine_compiles_to_what_vertex_ai_takes(server: VertexServer, keys: Mapping[str, Any]) -> None:
+    platform = connect(server, **keys)
+    platform.submit(make_job(**keys), name="mnist-1")
     assert [task.name for task in follow(platform, "mnist-1")[-1].tasks] == list(STEPS)
 
 

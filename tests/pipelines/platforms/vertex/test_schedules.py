@@ -13,16 +13,15 @@ from components.mnist.errors import SettingError
 from pipelines import training
 from pipelines.compilation import Job
 from pipelines.platforms.base import ConflictError, DeniedError, Mark, MissingError, PlatformError
-from pipelines.platforms.vertex import schedules
+from pipelines.platforms.vertex import client
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.requests import REQUEST_LABEL
 from pipelines.profiles import Schedule
 from tests.fakes.vertex.runs import Scene
 from tests.fakes.vertex.server import VertexServer
-from tests.pipelines.platforms.vertex.test_platform import ACCOUNT, FULL, KEY, NETWORK, connect, job
-from tests.pipelines.test_placement import vertex as make_profile
+from tests.pipelines.platforms.test_profiles import vertex as make_profile
+from tests.pipelines.platforms.vertex.clients import ACCOUNT, FULL, KEY, NETWORK, connect
 
-__all__ = ["job"]  # a fixture
 MARK = Mark("cloud", "weekly", "0123456789abcdef0123456789abcdef")
 LABELS = {"mnist-profile": "cloud", "mnist-schedule": "weekly", "mnist-content": MARK.content}
 
@@ -31,15 +30,15 @@ def make_schedule(**keys: Any) -> Schedule:
     return Schedule(**{"name": "weekly", "cron": "0 6 * * 1", "time_zone": "Europe/Berlin", **keys})
 
 
-def standing_states(server: VertexServer) -> list[str]:
+def list_states(server: VertexServer) -> list[str]:
     return [schedule.state.name for schedule in server.schedules.values()]
 
 
 def make_theirs(server: VertexServer, schedule: VertexSchedule) -> None:
-    """Let somebody else make a schedule by other means."""
+    """Make a schedule as somebody else would, by other means."""
     connection = Connection(make_profile(endpoint=server.endpoint))
-    schedule.create_pipeline_job_request.parent = connection.parent
-    request = CreateScheduleRequest(parent=connection.parent, schedule=schedule)
+    schedule.create_pipeline_job_request.parent = connection.profile.parent
+    request = CreateScheduleRequest(parent=connection.profile.parent, schedule=schedule)
     connection.send(connection.schedules.create_schedule, request, asked="make it")
 
 
@@ -53,10 +52,10 @@ def their_schedule(job: Job, cron: str) -> VertexSchedule:
     )
 
 
-def test_a_schedule_is_made_as_the_profile_says(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server, **FULL)
+def test_a_schedule_is_made_as_the_profile_says(server: VertexServer, job: Job) -> None:
+    platform = connect(server, **FULL)
     existing = platform.create_schedule(make_schedule(max_concurrency=2), job, MARK)
-    (made,) = vertex_server.schedules.values()
+    (made,) = server.schedules.values()
     assert made.name.endswith(f"/schedules/{existing.id}")
     assert made.cron == "TZ=Europe/Berlin 0 6 * * 1"
     assert (made.max_concurrent_run_count, made.max_concurrent_active_run_count, made.allow_queueing) == (2, 2, False)
@@ -67,8 +66,8 @@ def test_a_schedule_is_made_as_the_profile_says(vertex_server: VertexServer, job
     assert dict(template.runtime_config.parameter_values) == job.parameters
 
 
-def test_a_schedule_tells_what_it_is(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_a_schedule_is_listed_with_all_that_is_known_of_it(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     before = datetime.now(UTC)
     existing = platform.create_schedule(make_schedule(), job, MARK)
     assert platform.list_schedules() == [existing]
@@ -80,109 +79,109 @@ def test_a_schedule_tells_what_it_is(vertex_server: VertexServer, job: Job) -> N
     assert existing.created.tzinfo is UTC
 
 
-def test_a_schedule_can_be_paused_from_the_start(vertex_server: VertexServer, job: Job) -> None:
-    existing = connect(vertex_server).create_schedule(make_schedule(paused=True), job, MARK)
+def test_a_schedule_can_be_paused_from_the_start(server: VertexServer, job: Job) -> None:
+    existing = connect(server).create_schedule(make_schedule(paused=True), job, MARK)
     assert existing.paused
-    assert standing_states(vertex_server) == ["PAUSED"]
-    vertex_server.pass_time(timedelta(days=15))
-    assert not vertex_server.jobs
+    assert list_states(server) == ["PAUSED"]
+    server.pass_time(timedelta(days=15))
+    assert not server.jobs
 
 
-def test_a_schedule_that_cannot_be_paused_is_not_left_firing(vertex_server: VertexServer, job: Job) -> None:
-    vertex_server.fail("PauseSchedule", "denied", times=None)
+def test_a_schedule_that_cannot_be_paused_is_not_left_firing(server: VertexServer, job: Job) -> None:
+    server.fail("PauseSchedule", "denied", times=None)
     with pytest.raises(DeniedError, match=r"could not pause the schedule \d+: it answered 403"):
-        connect(vertex_server).create_schedule(make_schedule(paused=True), job, MARK)
-    assert not vertex_server.schedules
+        connect(server).create_schedule(make_schedule(paused=True), job, MARK)
+    assert not server.schedules
 
 
-def test_one_that_can_neither_be_paused_nor_removed_is_told_of(vertex_server: VertexServer, job: Job) -> None:
+def test_one_that_can_neither_be_paused_nor_deleted_is_reported(server: VertexServer, job: Job) -> None:
     for method in ("PauseSchedule", "DeleteSchedule"):
-        vertex_server.fail(method, "denied", times=None)
-    with pytest.raises(PlatformError, match=r"The schedule \d+ is there and fires, since it could not be removed"):
-        connect(vertex_server).create_schedule(make_schedule(paused=True), job, MARK)
-    assert standing_states(vertex_server) == ["ACTIVE"]
+        server.fail(method, "denied", times=None)
+    with pytest.raises(PlatformError, match=r"The schedule \d+ exists and fires, since it could not be deleted either"):
+        connect(server).create_schedule(make_schedule(paused=True), job, MARK)
+    assert list_states(server) == ["ACTIVE"]
 
 
-def test_a_schedule_fires_in_its_zone_with_its_parameters(vertex_server: VertexServer, job: Job) -> None:
-    existing = connect(vertex_server, **FULL).create_schedule(make_schedule(), job, MARK)
-    due = vertex_server.schedules[existing.id].next_run_time
+def test_a_schedule_fires_in_its_zone_with_its_parameters(server: VertexServer, job: Job) -> None:
+    existing = connect(server, **FULL).create_schedule(make_schedule(), job, MARK)
+    due = server.schedules[existing.id].next_run_time
     assert (due.weekday(), due.minute) == (0, 0)
     assert due.hour in (4, 5)  # summer, winter
-    vertex_server.pass_time(timedelta(days=7))
-    (run,) = vertex_server.jobs.values()
-    assert run.schedule_name == vertex_server.schedules[existing.id].name
+    server.pass_time(due + timedelta(minutes=1) - datetime.now(UTC))
+    (run,) = server.jobs.values()
+    assert run.schedule_name == server.schedules[existing.id].name
     assert (run.service_account, run.labels["mnist-content"]) == (ACCOUNT, MARK.content)
 
 
-def test_no_more_runs_are_active_than_the_profile_says(vertex_server: VertexServer, job: Job) -> None:
-    vertex_server.play([Scene("RUNNING")])
-    connect(vertex_server).create_schedule(make_schedule(cron="0 * * * *", max_concurrency=2), job, MARK)
-    vertex_server.pass_time(timedelta(hours=5))
-    assert len(vertex_server.jobs) == 2
+def test_no_more_runs_are_active_than_the_profile_says(server: VertexServer, job: Job) -> None:
+    server.play([Scene("RUNNING")])
+    connect(server).create_schedule(make_schedule(cron="0 * * * *", max_concurrency=2), job, MARK)
+    server.pass_time(timedelta(hours=5))
+    assert len(server.jobs) == 2
 
 
-def test_start_and_end_are_in_the_schedules_zone(vertex_server: VertexServer, job: Job) -> None:
+def test_start_and_end_are_in_the_schedules_zone(server: VertexServer, job: Job) -> None:
     start, end = datetime(2199, 1, 1, 6, 0), datetime(2199, 7, 1, 6, 0)
-    existing = connect(vertex_server).create_schedule(make_schedule(start=start, end=end), job, MARK)
-    made = vertex_server.schedules[existing.id]
+    existing = connect(server).create_schedule(make_schedule(start=start, end=end), job, MARK)
+    made = server.schedules[existing.id]
     assert made.start_time == datetime(2199, 1, 1, 5, 0, tzinfo=UTC)
     assert made.end_time == datetime(2199, 7, 1, 4, 0, tzinfo=UTC)
 
 
-def test_a_start_that_has_passed_is_left_out(vertex_server: VertexServer, job: Job) -> None:
-    connect(vertex_server).create_schedule(make_schedule(start=datetime(2020, 1, 1)), job, MARK)
-    (made,) = vertex_server.schedules.values()
+def test_a_start_that_has_passed_is_left_out(server: VertexServer, job: Job) -> None:
+    connect(server).create_schedule(make_schedule(start=datetime(2020, 1, 1)), job, MARK)
+    (made,) = server.schedules.values()
     assert "start_time" not in made
 
 
-def test_an_end_that_has_passed_is_refused(vertex_server: VertexServer, job: Job) -> None:
+def test_an_end_that_has_passed_is_refused(server: VertexServer, job: Job) -> None:
     words = r"schedule weekly: its end, 2020-01-01 05:00 UTC, has passed, so it would never fire\. Move the end"
     with pytest.raises(SettingError, match=words):
-        connect(vertex_server).create_schedule(make_schedule(end=datetime(2020, 1, 1, 6)), job, MARK)
-    assert not vertex_server.schedules
+        connect(server).create_schedule(make_schedule(end=datetime(2020, 1, 1, 6)), job, MARK)
+    assert not server.schedules
 
 
-def test_a_schedule_whose_end_has_passed_says_so(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_a_schedule_whose_end_has_passed_says_so(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     end = datetime.now(UTC) + timedelta(days=10)
     platform.create_schedule(make_schedule(cron="0 6 * * *", end=end), job, MARK)
-    vertex_server.pass_time(timedelta(days=11))
+    server.pass_time(timedelta(days=11))
     (existing,) = platform.list_schedules()
     assert (existing.ended, existing.paused) == (True, False)
     with pytest.raises(ConflictError, match="is in state COMPLETED and cannot be paused"):
         platform.pause_schedule(existing.id)
 
 
-def test_missed_times_are_not_made_up_for(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
-    id = platform.create_schedule(make_schedule(cron="0 6 * * *"), job, MARK).id
+def test_missed_times_are_not_made_up_for(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
+    id = platform.create_schedule(make_schedule(cron="0 6 * * *", time_zone="UTC"), job, MARK).id
     platform.pause_schedule(id)
-    vertex_server.pass_time(timedelta(days=3))
+    server.pass_time(timedelta(days=3))
     platform.resume_schedule(id)
-    assert not vertex_server.jobs
-    assert not vertex_server.schedules[id].catch_up
-    vertex_server.pass_time(timedelta(days=1))
-    assert len(vertex_server.jobs) == 1
+    assert not server.jobs
+    assert not server.schedules[id].catch_up
+    server.pass_time(timedelta(days=1))
+    assert len(server.jobs) == 1
 
 
-def test_pausing_and_resuming_twice_changes_nothing(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
+def test_pausing_and_resuming_twice_changes_nothing(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
     id = platform.create_schedule(make_schedule(), job, MARK).id
     platform.resume_schedule(id)
-    assert standing_states(vertex_server) == ["ACTIVE"]
+    assert list_states(server) == ["ACTIVE"]
     for _ in range(2):
         platform.pause_schedule(id)
-    assert standing_states(vertex_server) == ["PAUSED"]
+    assert list_states(server) == ["PAUSED"]
 
 
-def test_a_deleted_schedule_is_gone_and_its_runs_go_on(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server)
-    id = platform.create_schedule(make_schedule(), job, MARK).id
-    vertex_server.pass_time(timedelta(days=7))
+def test_a_deleted_schedule_is_gone_and_its_runs_go_on(server: VertexServer, job: Job) -> None:
+    platform = connect(server)
+    id = platform.create_schedule(make_schedule(time_zone="UTC"), job, MARK).id
+    server.pass_time(timedelta(days=7))
     platform.delete_schedule(id)
     platform.delete_schedule(id)
-    assert not vertex_server.schedules
-    assert [run.state.name for run in vertex_server.jobs.values()] == ["PIPELINE_STATE_PENDING"]
+    assert not server.schedules
+    assert [run.state.name for run in server.jobs.values()] == ["PIPELINE_STATE_PENDING"]
 
 
 @pytest.mark.parametrize(
@@ -190,39 +189,40 @@ def test_a_deleted_schedule_is_gone_and_its_runs_go_on(vertex_server: VertexServ
     [("It is in use.", "could not delete the schedule [0-9]+: It is in use."), ("", "within 0.1 seconds. Try again")],
     ids=["fails", "never ends"],
 )
-def test_a_deletion_that_does_not_succeed_is_told(
-    vertex_server: VertexServer, job: Job, monkeypatch: pytest.MonkeyPatch, reason: str, words: str
+def test_a_deletion_that_does_not_succeed_is_explained(
+    server: VertexServer, job: Job, monkeypatch: pytest.MonkeyPatch, reason: str, words: str
 ) -> None:
-    monkeypatch.setattr(schedules, "DELETE_SECONDS", 0.1)
-    platform = connect(vertex_server)
+    if not reason:
+        monkeypatch.setattr(client, "DELETE_SECONDS", 0.1)
+    platform = connect(server)
     id = platform.create_schedule(make_schedule(), job, MARK).id
-    vertex_server.spoil_deletions(reason)
+    server.spoil_deletions(reason)
     with pytest.raises(PlatformError, match=words):
         platform.delete_schedule(id)
-    assert standing_states(vertex_server) == ["ACTIVE"]
+    assert list_states(server) == ["ACTIVE"]
 
 
-def test_a_schedule_runs_now_with_what_it_has(vertex_server: VertexServer, job: Job) -> None:
-    platform = connect(vertex_server, **FULL)
+def test_a_schedule_runs_now_with_what_it_has(server: VertexServer, job: Job) -> None:
+    platform = connect(server, **FULL)
     seeded = Job(job.documents, {**job.parameters, "seed": 7})
     id = platform.create_schedule(make_schedule(paused=True), seeded, MARK).id
     assert platform.run_schedule(id, name="mnist-now") == "mnist-now"
-    run = vertex_server.jobs["mnist-now"]
+    run = server.jobs["mnist-now"]
     assert run.display_name == "mnist-now"
     assert run.runtime_config.parameter_values["seed"] == 7
     assert (run.service_account, run.labels["mnist-schedule"]) == (ACCOUNT, "weekly")
-    assert standing_states(vertex_server) == ["PAUSED"]
+    assert list_states(server) == ["PAUSED"]
 
 
-def test_what_is_not_there_cannot_be_run(vertex_server: VertexServer) -> None:
+def test_a_schedule_that_does_not_exist_cannot_be_run(server: VertexServer) -> None:
     with pytest.raises(MissingError, match="could not read the schedule 123: it answered 404"):
-        connect(vertex_server).run_schedule("123", name="mnist-now")
-    assert not vertex_server.jobs
+        connect(server).run_schedule("123", name="mnist-now")
+    assert not server.jobs
 
 
-def test_all_pages_are_listed(vertex_server: VertexServer, job: Job) -> None:
-    vertex_server.limit_pages(2)
-    platform = connect(vertex_server)
+def test_all_pages_are_listed(server: VertexServer, job: Job) -> None:
+    server.limit_pages(2)
+    platform = connect(server)
     made = {platform.create_schedule(make_schedule(), job, Mark("cloud", f"s{n}", "a")).id for n in range(5)}
     assert {existing.id for existing in platform.list_schedules()} == made
     assert len(platform.list_schedules()) == 5
@@ -237,10 +237,10 @@ def test_all_pages_are_listed(vertex_server: VertexServer, job: Job) -> None:
     ],
 )
 def test_schedules_of_others_are_listed_as_they_are(
-    vertex_server: VertexServer, job: Job, theirs: str, cron: str, time_zone: str
+    server: VertexServer, job: Job, theirs: str, cron: str, time_zone: str
 ) -> None:
-    make_theirs(vertex_server, their_schedule(job, theirs))
-    (existing,) = connect(vertex_server).list_schedules()
+    make_theirs(server, their_schedule(job, theirs))
+    (existing,) = connect(server).list_schedules()
     assert (existing.title, existing.mark, existing.cron, existing.time_zone) == ("theirs", None, cron, time_zone)
 
 
@@ -253,23 +253,23 @@ def test_schedules_of_others_are_listed_as_they_are(
         ({"cron": "0 6 L * *"}, "cron 0 6 L * *: L as day of month; expected"),
     ],
 )
-def test_what_vertex_ai_cannot_do_is_refused(vertex_server: VertexServer, keys: dict[str, str], words: str) -> None:
+def test_what_vertex_ai_cannot_do_is_refused(server: VertexServer, keys: dict[str, str], words: str) -> None:
     with pytest.raises(SettingError) as refused:
-        connect(vertex_server).check_schedule(make_schedule(**keys))
+        connect(server).check_schedule(make_schedule(**keys))
     assert str(refused.value).startswith(words)
 
 
-def test_what_vertex_ai_can_do_is_taken(vertex_server: VertexServer) -> None:
-    connect(vertex_server).check_schedule(make_schedule(cron="*/5 0-6 1,15 JAN-MAR *", time_zone="Asia/Kathmandu"))
+def test_what_vertex_ai_can_do_is_taken(server: VertexServer) -> None:
+    connect(server).check_schedule(make_schedule(cron="*/5 0-6 1,15 JAN-MAR *", time_zone="Asia/Kathmandu"))
 
 
 def test_the_schedule_is_what_googles_sdk_makes_of_the_same_file(
-    vertex_server: VertexServer, job: Job, tmp_path: Path
+    server: VertexServer, job: Job, tmp_path: Path
 ) -> None:
     from google.cloud import aiplatform
 
     (tmp_path / "pipeline.yaml").write_text(yaml.safe_dump(dict(job.documents[0])), encoding="utf-8")
-    aiplatform.init(project="my-project", location="europe-west4", api_endpoint=vertex_server.endpoint)
+    aiplatform.init(project="my-project", location="europe-west4", api_endpoint=server.endpoint)
     aiplatform.PipelineJob(
         display_name="theirs",
         template_path=str(tmp_path / "pipeline.yaml"),
@@ -285,8 +285,8 @@ def test_the_schedule_is_what_googles_sdk_makes_of_the_same_file(
         service_account=ACCOUNT,
         network=NETWORK,
     )
-    connect(vertex_server, **FULL).create_schedule(make_schedule(), job, MARK)
-    theirs, ours = map(VertexSchedule.to_dict, vertex_server.schedules.values())
+    connect(server, **FULL).create_schedule(make_schedule(), job, MARK)
+    theirs, ours = map(VertexSchedule.to_dict, server.schedules.values())
     for own in ("name", "create_time", "update_time"):
         assert theirs.pop(own) != ours.pop(own)
     assert theirs.pop("next_run_time") == ours.pop("next_run_time")

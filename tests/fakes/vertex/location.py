@@ -1,4 +1,4 @@
-"""Where everything of the played Vertex AI lies: a project in a region, its names and its clock."""
+"""The project and region of the played Vertex AI, with its resource names and its clock."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ PROJECT, NUMBER, REGION = "my-project", "123456789012", "europe-west4"
 
 
 class Location:
-    """A project in a region.
+    """A project in a region, its resource names and its clock.
 
     Attributes:
         ahead: How far the clock has been put forward.
@@ -23,11 +23,11 @@ class Location:
         self.ahead = timedelta()
 
     def now(self) -> datetime:
-        """The time of the server's clock."""
+        """The time by the server's clock."""
         return datetime.now(UTC) + self.ahead
 
     def full(self, name: str) -> str:
-        """Answers name the project by its number, whatever the request did."""
+        """The resource name in an answer, which names the project by its number, whatever the request did."""
         return f"projects/{self.number}/locations/{self.region}/{name}"
 
     def check_parent(self, parent: str) -> None:
