@@ -28,10 +28,12 @@ class Job:
     Attributes:
         documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
         parameters: Every parameter of the pipeline with its value, in its own type.
+        code: The name of the code that it was compiled from (`container_images.tag`), for people to see on the platform.
     """
 
     documents: tuple[Mapping[str, object], ...]
     parameters: Mapping[str, Value]
+    code: str = ""
 
 
 def build_job(profile: Profile, given: Mapping[str, Value]) -> Job:
@@ -45,7 +47,8 @@ def build_job(profile: Profile, given: Mapping[str, Value]) -> Job:
         ImageError: No pushed images belong to this code.
     """
     pipeline = build_pipeline(profile)
-    return Job(compile_documents(pipeline), check_parameters(profile, given, parameters.read_defaults(pipeline)))
+    values = check_parameters(profile, given, parameters.read_defaults(pipeline))
+    return Job(compile_documents(pipeline), values, container_images.tag())
 
 
 def build_pipeline(profile: Profile) -> base_component.BaseComponent:

@@ -18,6 +18,7 @@ from pipelines.profiles import Schedule
 MARK_LABELS = ("mnist-profile", "mnist-schedule", "mnist-content")  # for the fields of a Mark, in their order
 # Distinguishes what one command made from what another made under the same name, when an answer got lost.
 REQUEST_LABEL = "mnist-request"
+CODE_LABEL = "mnist-code"
 
 
 def build_request(profile: VertexProfile, job: Job, name: str) -> CreatePipelineJobRequest:
@@ -93,5 +94,5 @@ def _build_job(profile: VertexProfile, job: Job, labels: Mapping[str, str], titl
         service_account=profile.service_account,
         network=profile.network,
         encryption_spec=EncryptionSpec(kms_key_name=profile.encryption_key) if profile.encryption_key else None,
-        labels=dict(labels),
+        labels={**labels, **({CODE_LABEL: job.code} if job.code else {})},
     )
