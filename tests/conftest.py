@@ -18,6 +18,7 @@ from components.mnist.data.datasets import write_dataset
 from components.mnist.data.sources import SAMPLE
 
 if TYPE_CHECKING:
+    from tests.fakes.clock import Clock
     from tests.fakes.kubeflow.server import KubeflowServer
 
 if TYPE_CHECKING:
@@ -132,14 +133,21 @@ def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[
 
 
 @pytest.fixture
-def kubeflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
-    """A played Kubeflow with the namespace team-a, which asks for no sign-in; clients wait briefly."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """Time for clients of Kubeflow: it passes only while they wait."""
     # Loaded here: few tests need it.
-    from tests.fakes.kubeflow.jobs import shorten_waits
+    from tests.fakes.kubeflow.jobs import play_time
+
+    return play_time(monkeypatch)
+
+
+@pytest.fixture
+def kubeflow_server(clock: "Clock", monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
+    """A played Kubeflow with the namespace team-a, which asks for no sign-in."""
+    # Loaded here: few tests need it.
     from tests.fakes.kubeflow.server import KubeflowServer
 
     monkeypatch.setenv("NO_PROXY", "*")
-    shorten_waits(monkeypatch)
     with KubeflowServer(namespaces=("team-a",)) as server:
         yield server
 

@@ -60,6 +60,9 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = configuratio
     """Make it as it is in the file.
 
     What is as it should be is left alone; what changed is replaced without a gap. May be repeated at any time.
+
+    Missed times are not made up for; only where a run on Kubeflow takes longer than the interval, the last time that it
+    kept from firing fires when it has ended.
     """
     again = _spell_apply(on, profiles, prune=prune)
     with _finished_by(again):
@@ -116,7 +119,7 @@ def pause(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) ->
 def resume(name: Name, on: OnProfile, profiles: Profiles = configuration.FILE) -> None:
     """Let a paused schedule fire again.
 
-    Times that it missed are not made up for.
+    Times that it missed while it was paused are not made up for.
     """
     profile, platform, found = _find(name, on, profiles)
     each = _only(found, name, on)

@@ -98,7 +98,7 @@ class Vertex:
         self._schedules.pause(id)
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again; missed times are not made up for."""
+        """Let it fire again; times that it missed while it was paused are not made up for."""
         self._schedules.resume(id)
 
     def delete_schedule(self, id: str) -> None:
