@@ -47,8 +47,7 @@ class DexSession:
         password = read_secret("password", file=self._sign_in.password_file, variable=self._sign_in.password_variable)
         session = requests.Session()
         session.headers.update(PAGE)
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, _Adapter(self._profile))
+        session.mount("https://", _Adapter(self._profile))
         page = self._find_login(session)
         before = {(cookie.domain, cookie.name, cookie.value) for cookie in session.cookies}
         page = self._send(session, "POST", page.url, {"login": self._sign_in.username, "password": password})

@@ -11,7 +11,7 @@ from tests.fakes.kubeflow.server import KubeflowServer
 
 # Seconds for `network.ANSWER_SECONDS` where a server is silent on purpose. On a busy machine other answers may take
 # longer, so a test that uses it must allow for another try of any call.
-IMPATIENT = 0.15
+IMPATIENT = 0.1
 DIGEST = f"sha256:{'5f' * 32}"
 REFERENCES = {name: f"registry.example/team/{name}@{DIGEST}" for name in ("mnist-python-steps", "mnist-python-trainer")}
 

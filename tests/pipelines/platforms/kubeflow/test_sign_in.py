@@ -13,6 +13,7 @@ import pytest
 from google.auth import iam
 
 from components.mnist.errors import SettingError
+from pipelines.platforms import retrying
 from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
@@ -20,7 +21,7 @@ from pipelines.platforms.kubeflow.secrets import hide
 from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.google.accounts import SignIn as GoogleAccounts
-from tests.fakes.kubeflow.doors import DexDoor, Door, IapDoor, TokenDoor
+from tests.fakes.kubeflow.doors import DexDoor, Door, IapDoor, Reply, TokenDoor
 from tests.fakes.kubeflow.jobs import new_job, new_profile
 from tests.fakes.kubeflow.server import KubeflowServer
 
@@ -304,12 +305,14 @@ def test_a_login_page_without_encryption_gets_no_password(servers: list[Kubeflow
 
 
 @pytest.mark.parametrize("fault", ["refused", "503"])
-def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(fault: str, servers: list[KubeflowServer]) -> None:
+def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(
+    fault: str, servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 2.0)
+
     class Broken(DexDoor):
         def answer(self, call: Any) -> Any:
             return Reply(503, b"no healthy upstream") if call.path.startswith("/dex") else super().answer(call)
-
-    from tests.fakes.kubeflow.doors import Reply
 
     server = start(servers, Broken(USERNAME, PASSWORD))
     if fault == "refused":
