@@ -18,7 +18,6 @@ from components.mnist.errors import MnistError
 from pipelines import compilation, container_images
 from pipelines.commands import schedule as schedule_command
 from pipelines.commands import schedule_screen
-from pipelines.platforms import retrying
 from pipelines.profiles import Profile
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.project import Project
@@ -103,7 +102,6 @@ def schedule(platform: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         container_images, "remote_references", lambda lock: {each: pinned(each) for each in container_images.IMAGES}
     )
     compile_once(monkeypatch)
-    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
     monkeypatch.chdir(tmp_path)
     return Command(platform, monkeypatch)
 
