@@ -3,15 +3,16 @@
 import functools
 from typing import Any
 
+from urllib3.connection import HTTPConnection
+from urllib3.response import HTTPResponse
+from urllib3.util.wait import wait_for_read
+
 from pipelines import compilation, parameters, training
 from pipelines.compilation import Job
 from pipelines.platforms.kubeflow.profile import KubeflowProfile, StorageSecret, Toleration
 from tests.fakes.clock import Clock
-from tests.fakes.kubeflow.server import KubeflowServer
+from tests.fakes.kubeflow.server import UNANSWERED, KubeflowServer
 
-# Seconds for `network.ANSWER_SECONDS` where a server is silent on purpose. On a busy machine other answers may take
-# longer, so a test that uses it must allow for another try of any call.
-IMPATIENT = 0.1
 DIGEST = f"sha256:{'5f' * 32}"
 REFERENCES = {name: f"registry.example/team/{name}@{DIGEST}" for name in ("mnist-python-steps", "mnist-python-trainer")}
 
@@ -43,7 +44,7 @@ def new_job(*, with_platform: bool = False) -> Job:
 
 
 def play_time(monkeypatch: Any) -> Clock:
-    """Let time pass for clients only while they wait. A host's silence is waited for in real time: see `IMPATIENT`."""
+    """Let time pass for clients only while they wait, and let them lose patience as soon as the server falls silent."""
     from google.api_core.retry import retry_base, retry_unary
 
     from pipelines.platforms import retrying
@@ -52,4 +53,16 @@ def play_time(monkeypatch: Any) -> Clock:
     clock = Clock()
     for module in (retry_base, retry_unary, retrying, connection):
         monkeypatch.setattr(module, "time", clock)
+    read_answer = HTTPConnection.getresponse
+
+    def get_answer(self: HTTPConnection) -> HTTPResponse:
+        # Not a short timeout: on a busy machine it could be over before the server has taken the call.
+        address = self.sock.getsockname()
+        while not wait_for_read(self.sock, timeout=0.002):
+            if address in UNANSWERED:
+                UNANSWERED.discard(address)  # at once, since another client may get the port
+                raise TimeoutError("timed out")
+        return read_answer(self)
+
+    monkeypatch.setattr(HTTPConnection, "getresponse", get_answer)
     return clock

@@ -28,6 +28,8 @@ from tests.fakes.kubeflow.state import State
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST instead of FIN
 LONGEST_SILENCE_SECONDS = 5.0
+# Addresses of clients whose answer will not come, once the server has done all that it does with the call.
+UNANSWERED: set[tuple[str, int]] = set()
 ROUTES = {
     "GetHealthz": r"GET /apis/v2beta1/healthz",
     "ListExperiments": r"GET /apis/v2beta1/experiments",
@@ -312,7 +314,9 @@ def _answer_fault(fault: Fault) -> Reply:
 def _send(handler: BaseHTTPRequestHandler, reply: Reply, fault: Fault | None, closing: threading.Event) -> None:
     kind = fault.kind if fault else ""
     if kind in ("timeout", "lost"):
+        UNANSWERED.add(handler.client_address)
         closing.wait(LONGEST_SILENCE_SECONDS)
+        UNANSWERED.discard(handler.client_address)
     if kind in ("timeout", "lost", "cut"):
         _cut(handler, b"")
         return

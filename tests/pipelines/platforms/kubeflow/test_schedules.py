@@ -8,9 +8,9 @@ import pytest
 
 from components.mnist.errors import SettingError
 from pipelines.platforms.base import Mark, MissingError, PlatformClient, PlatformError
-from pipelines.platforms.kubeflow import client, connection, network
+from pipelines.platforms.kubeflow import client, connection
 from pipelines.profiles import Schedule
-from tests.fakes.kubeflow.jobs import IMPATIENT, new_job, new_profile
+from tests.fakes.kubeflow.jobs import new_job, new_profile
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.kubeflow.state import SUCCESS
 
@@ -176,14 +176,12 @@ def test_the_controller_itself_makes_up_for_the_last_missed_time(
 
 @pytest.mark.parametrize("kind", ["lost", "cut-body", "503"])
 def test_resuming_with_a_lost_reply_leaves_one_schedule(
-    kind: str, kubeflow_server: KubeflowServer, platform: PlatformClient, monkeypatch: pytest.MonkeyPatch
+    kind: str, kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     id = platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK).id
     only(kubeflow_server)["created_at"] = "2026-01-01T00:30:00Z"
     platform.pause_schedule(id)
     kubeflow_server.fail("CreateRecurringRun", kind)
-    if kind == "lost":
-        monkeypatch.setattr(network, "ANSWER_SECONDS", IMPATIENT)
     platform.resume_schedule(id)
     assert only(kubeflow_server)["recurring_run_id"] != id
     assert only(kubeflow_server)["status"] == "ENABLED"
