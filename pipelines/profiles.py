@@ -109,7 +109,7 @@ class Profile(Table, ABC):
         pipeline_root: The folder in a bucket for all artifacts.
         service_account: That steps run as.
         accelerator: The platform's name for it; None trains on the CPU.
-        train_retries: How often training starts anew after its machine was taken away, or it failed.
+        train_retries: How often training is retried after it failed; the platform decides what counts as a failure.
         resources: By step, where they are not as in `pipelines/placement.py`.
     """
 
@@ -165,15 +165,21 @@ class Profile(Table, ABC):
         return self.resources.get(step.name) or Resources(cpu=step.cpu, memory=step.memory)
 
     def equip_training(
-        self, task: pipeline_task.PipelineTask, *, retry_within: str, has_own_machine: bool = False
+        self,
+        task: pipeline_task.PipelineTask,
+        *,
+        retry_after: str = FIRST_RETRY,
+        retry_within: str,
+        has_own_machine: bool = False,
     ) -> None:
         """Ask for retries and, unless the task has a machine of its own that brings it, for the accelerator.
 
         Args:
+            retry_after: The wait before the first retry, which doubles with each one, as in "60s".
             retry_within: The longest wait between tries, as in "3600s".
         """
         if self.train_retries:
-            task.set_retry(self.train_retries, FIRST_RETRY, 2.0, retry_within)
+            task.set_retry(self.train_retries, retry_after, 2.0, retry_within)
         if self.accelerator and not has_own_machine:
             # A limit of 0 would still ask for a node with the accelerator: for the CPU the call is left out.
             task.set_accelerator_type(self.accelerator).set_accelerator_limit(self.accelerator_count)

@@ -24,7 +24,8 @@ class Step:
         cpu, memory: What its container asks for and may not exceed, unless a profile says otherwise; "500m", "8G".
         trains: It gets the accelerator, the trainer's machine and its retries.
         reads_source: It has the parameter `source`, and so needs a network, files or credentials of the user.
-        is_cached: A platform may take its outputs from an earlier run with equal inputs.
+        is_cached: A platform may take its outputs from its cache. Seldom across runs: ingest, which all steps follow,
+            is never cached, and makes new artifacts each time.
         fetched: Outputs that are copied here when a run on a platform has succeeded: by output, the one file of it
             that is needed, or "" for all of it.
         shown: Outputs that are copied to the top of the run folder, each with its name there.

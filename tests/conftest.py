@@ -20,6 +20,7 @@ from components.mnist.settings import Recipe
 from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
 
 if TYPE_CHECKING:
+    from tests.fakes.clock import Clock
     from tests.fakes.kubeflow.server import KubeflowServer
     from tests.fakes.vertex.server import VertexServer
 
@@ -147,14 +148,21 @@ def vertex_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Iterator[
 
 
 @pytest.fixture
-def kubeflow_server(monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
-    """A played Kubeflow with the namespace team-a, which asks for no sign-in; clients wait briefly."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """Time for clients of Kubeflow: it passes only while they wait."""
     # Loaded here: few tests need it.
-    from tests.fakes.kubeflow.jobs import shorten_waits
+    from tests.fakes.kubeflow.jobs import play_time
+
+    return play_time(monkeypatch)
+
+
+@pytest.fixture
+def kubeflow_server(clock: "Clock", monkeypatch: pytest.MonkeyPatch) -> Iterator["KubeflowServer"]:
+    """A played Kubeflow with the namespace team-a, which asks for no sign-in."""
+    # Loaded here: few tests need it.
     from tests.fakes.kubeflow.server import KubeflowServer
 
     monkeypatch.setenv("NO_PROXY", "*")
-    shorten_waits(monkeypatch)
     with KubeflowServer(namespaces=("team-a",)) as server:
         yield server
 

@@ -97,11 +97,12 @@ def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: Ru
     if ended.state is State.SUCCEEDED:
         _show_results(platform, run_id, record)
         return
+    if ended.state is State.CANCELLED:
+        failed = _list_failed(ended)
+        errors.print(f"[red]cancelled[/red]{f', after {failed} had failed' if failed else ''}", soft_wrap=True)
+        raise typer.Exit(CANCELLED)
     reason = _find_reason(ended)
     record.save(error=reason)
-    if ended.state is State.CANCELLED:
-        errors.print(f"[red]cancelled[/red]{escape(reason and f': {reason}')}", soft_wrap=True)
-        raise typer.Exit(CANCELLED)
     refuse(f"{ended.state}: {reason}" if reason else f"{ended.state}", f"page: {platform.link(run_id)}")
 
 
@@ -110,8 +111,12 @@ def _find_reason(ended: RunState) -> str:
     for task in ended.tasks:
         if task.state is State.FAILED and task.message:
             return f"{task.name}: {remote_runs.explain(task.message)}"
-    failed = ", ".join(task.name for task in ended.tasks if task.state is State.FAILED)
+    failed = _list_failed(ended)
     return remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
+
+
+def _list_failed(ended: RunState) -> str:
+    return " and ".join(task.name for task in ended.tasks if task.state is State.FAILED)
 
 
 def _show_results(platform: PlatformClient, run_id: str, record: RunFolder) -> None:
@@ -123,7 +128,12 @@ def _show_results(platform: PlatformClient, run_id: str, record: RunFolder) -> N
         console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
         return
     if not fetched:
-        console.print("Its figures and report are on its page: they are in no gs:// bucket (pipeline_root).")
+        console.print(
+            "Metrics and report cannot be fetched: they are in no gs:// bucket (pipeline_root in the profile). See "
+            f"them on the run's page, the accuracy also in the log of its step evaluate: "
+            f"{escape(platform.link(run_id))}",
+            soft_wrap=True,
+        )
         return
     if missing := [
         f"{output} of {step}" for step, output in remote_runs.list_fetched() if (step, output) not in fetched

@@ -47,7 +47,8 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = PROFILES) ->
     """Make the schedules on the platform match the file.
 
     A schedule that matches already is left alone; one that changed is replaced without a gap. The command can be
-    repeated at any time.
+    repeated at any time. Missed times are not made up for, except that on Kubeflow the last time that a long run
+    delayed fires when that run has ended.
     """
     from pipelines.commands.schedule_actions import apply_plan
 

@@ -169,7 +169,7 @@ class PlatformClient(Protocol):
         """Let it fire nothing until it is resumed."""
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again; missed times are not made up for."""
+        """Let it fire again; times that it missed while it was paused are not made up for."""
 
     def delete_schedule(self, id: str) -> None:
         """Remove it; one that is gone already is no trouble. Runs that it started go on."""

@@ -1,4 +1,4 @@
-"""A run on a platform, the same for all of them: named, followed to its end, its figures and report brought here."""
+"""A run on a platform, the same for all of them: named, followed to its end, its metrics and report fetched."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from pipelines.run_folder import RunFolder
 from pipelines.steps import STEPS
 
 POLL_SECONDS = 5.0
-PATIENCE_SECONDS = 3600.0  # without any answer, before following is given up; the run does not depend on it
+PATIENCE_SECONDS = 3600.0  # without any answer, after which following ends; the run goes on
 
 
 def new_name(pipeline: str) -> str:
-    """A name that no other run has, by which it is found again when the answer to its submission is lost."""
+    """Make a name that no other run has, by which it is found again when the answer to its submission is lost."""
     return f"{pipeline}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
@@ -27,10 +27,10 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
     """Wait for the end of a run.
 
     Args:
-        show: Is given a line for each task whenever its state changes, and one when the platform is silent.
+        show: Called with a line for each task whenever its state changes, and with one when the platform is silent.
 
     Raises:
-        PlatformError: The platform has not answered for PATIENCE_SECONDS, or does not let us look any more.
+        PlatformError: The platform has not answered for PATIENCE_SECONDS, or refuses to.
     """
     seen: dict[str, TaskState] = {}
     answered = time.monotonic()
@@ -40,7 +40,7 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
         except TransientError as error:
             if time.monotonic() - answered > PATIENCE_SECONDS:
                 raise
-            show(f"no answer, trying on: {error}")
+            show(f"no answer, trying again: {error}")
         else:
             answered = time.monotonic()
             for task in state.tasks:
@@ -53,35 +53,35 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
 
 
 def describe(task: TaskState) -> str:
-    """One line about a task: its name, its state, how long it took, why it failed."""
+    """Describe a task in one line: its name, its state, how long it took, why it failed."""
     seconds = f" in {task.seconds:.0f} s" if task.seconds is not None and task.state.is_final else ""
     reason = f": {explain(task.message)}" if task.message and task.state is State.FAILED else ""
     return f"{task.name:<10} {task.state}{seconds}{reason}"
 
 
 def explain(message: str) -> str:
-    """The library's own line, where a platform hands on what the step reported; its own words otherwise."""
+    """Take the library's own line from what the step reported; the platform's message where there is none."""
     if found := re.findall(r'"message": ("(?:[^"\\]|\\.)*")', message):
         return str(json.loads(found[-1]))
     return " ".join(message.split())
 
 
 def list_fetched() -> dict[tuple[str, str], str]:
-    """What is copied here once a run has succeeded: by step and output, the one file that is needed, or "" for all."""
+    """List what is fetched once a run has succeeded: by step and output, the one file that is needed, or "" for all."""
     return {(step.name, output): file for step in STEPS.values() for output, file in step.fetched.items()}
 
 
 def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: OnProgress) -> set[tuple[str, str]]:
-    """Bring figures and report of a finished run into its folder.
+    """Fetch metrics and report of a finished run into its folder.
 
     Args:
-        show: Called with the bytes done and in all of each transfer.
+        show: Called with the bytes done and the bytes in all of each transfer.
 
     Returns:
         Step and output of everything that was found.
 
     Raises:
-        DataError: They are there, but cannot be read from here.
+        DataError: They exist, but cannot be read from here.
     """
     artifacts = platform.find_artifacts(run_id)
     fetched = set()
@@ -93,6 +93,6 @@ def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: OnProg
         try:
             gs.copy(f"{address.rstrip('/')}/{file}" if file else address, target, on_progress=show)
         except DataError as error:
-            raise DataError(f"the {output} of {step} stays where it is: {error}") from error
+            raise DataError(f"the {output} of {step} was not fetched: {error}") from error
         fetched.add((step, output))
     return fetched

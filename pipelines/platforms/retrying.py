@@ -1,4 +1,4 @@
-"""Try again what may pass, and make things once although answers get lost."""
+"""Retry after transient errors, and create things once although answers get lost."""
 
 import time
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from pipelines.platforms.base import PlatformError, TransientError
 
 T = TypeVar("T")
 
-FIRST_WAIT_SECONDS = 1.0  # doubled with each try, and drawn by lot below that, so that many clients spread out
+FIRST_WAIT_SECONDS = 1.0  # the longest; it doubles with each try, and is drawn at random below that
 LONGEST_WAIT_SECONDS = 20.0
 GIVE_UP_SECONDS = 90.0
-# Told of each trouble before another try, where somebody waits who would wonder.
+LOOK_SECONDS = (0.0, 1.0, 4.0)  # waits before each look for what a lost answer may have created
+# Called with each error before another try, where a person waits who would wonder.
 on_trouble: Callable[[Exception], None] | None = None
-LOOK_SECONDS = (0.0, 1.0, 4.0)  # after which a platform that was slow with a create is asked what came of it
 
 
 def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> T:
-    """Call something that changes nothing, or the same when repeated, until it succeeds or troubles don't pass.
+    """Call something that changes nothing, or the same when repeated, until it succeeds or the time is over.
 
     Args:
         give_up_seconds: GIVE_UP_SECONDS when None.
 
     Raises:
-        PlatformError: The last one; TransientError when troubles lasted too long.
+        PlatformError: The last one; TransientError when errors lasted too long.
     """
     again = retry.Retry(
         predicate=retry.if_exception_type(TransientError),
@@ -42,23 +42,21 @@ def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> 
 
 
 def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
-    """Make something once: when an answer was lost, look whether it was made before making it again.
+    """Create something once: when the answer is lost, look whether it was created before trying again.
 
     Args:
-        make: Asks the platform to make it.
-        find: Looks for what `make` would have made, by a name that nobody else uses; None when it is not there.
+        make: Asks the platform to create it.
+        find: Looks for what `make` would have created, by a name that nobody else uses; None when it is missing.
 
     Raises:
-        PlatformError: It could not be made, or nobody knows whether it was; the message then says so.
+        PlatformError: It could not be created, or nobody knows whether it was; the message then says so.
     """
 
     def attempt() -> T:
         try:
             return make()
         except PlatformError as error:
-            if not error.may_have_happened:
-                raise
-            if (found := _look(find, error)) is not None:
+            if error.may_have_happened and (found := _look(find, error)) is not None:
                 return found
             raise
 

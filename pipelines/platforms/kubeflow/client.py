@@ -16,7 +16,7 @@ from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
 from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
-EXTRAS_SECONDS = 10.0  # for what is good to know of a run, but no reason to wait long
+EXTRAS_SECONDS = 10.0  # for details of a run that are no reason to wait long
 ARCHIVED = "ARCHIVED"
 
 
@@ -33,37 +33,40 @@ class Kubeflow:
 
     def submit(self, job: Job, *, name: str) -> str:
         """Start a run and return its id."""
-        return self._start(runs.build_run(self._profile, job, name, self._ensure_experiment()))
+        return self._start(name, runs.describe(self._profile, job, self._ensure_experiment()))
 
     def link(self, run_id: str) -> str:
         """The page of a run."""
-        return f"{self._profile.host.rstrip('/')}/#/runs/details/{run_id}"
+        return f"{self._profile.host}/#/runs/details/{run_id}"
 
     def read_run(self, run_id: str) -> RunState:
-        """Where a run is now."""
-        run = self._read_run(run_id)
-        state = runs.read_state(run, None)
+        """Read the state of a run and of its steps."""
+        run = self._get_run(run_id)
+        state = runs.read_run(run, None)
         has_failed = any(task.state is State.FAILED for task in state.tasks)
         if state.state.is_final or has_failed:
-            return runs.read_state(run, self._read_workflow(run_id))
+            return runs.read_run(run, self._get_workflow(run_id))
         return state
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to end; one that has ended already is left as it is."""
-        if runs.is_ending(self._read_run(run_id)):
+        if runs.is_ending(self._get_run(run_id)):
             return
         try:
             self._connection.ask(self._runs.run_service_terminate_run, run_id, asked=f"cancel the run {run_id}")
         except PlatformError:
-            # It refuses what ended in between, or has been asked to end by a try whose answer was lost.
+            # It refuses what ended in between, or what an earlier try, whose answer was lost, has asked to end.
             with contextlib.suppress(PlatformError):
-                if runs.is_ending(self._read_run(run_id)):
+                if runs.is_ending(self._get_run(run_id)):
                     return
             raise
 
     def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
-        """Where the artifacts of a run lie; nothing where they are in the cluster's own storage."""
-        config = self._read_run(run_id).runtime_config
+        """Find the artifacts of a run in its bucket; none where they are in the cluster's own storage.
+
+        The API has no artifacts of a run (v2beta1), or no metrics in them (v1beta1).
+        """
+        config = self._get_run(run_id).runtime_config
         root = (config and config.pipeline_root) or ""
         if not root.startswith("gs://"):
             return {}
@@ -75,73 +78,65 @@ class Kubeflow:
         schedules.check(self._profile, schedule)
 
     def list_schedules(self) -> list[Existing]:
-        """Every schedule in the namespace, of all experiments; all of them where there are no namespaces."""
+        """List every schedule of the namespace, in all experiments; of the whole server where it has no namespaces."""
         found = retrying.call(self._list_schedules)
         return [schedules.read_existing(self._profile, each) for each in found]
 
     def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
-        """Make a schedule, paused from the start where `schedule.paused` is true."""
+        """Create a schedule, paused from the start where `schedule.paused` is true."""
         self.check_schedule(schedule)
         request = schedules.build(self._profile, schedule, job, mark, self._ensure_experiment())
-        return schedules.read_existing(self._profile, self._make_schedule(request, besides=""))
+        return schedules.read_existing(self._profile, self._create_schedule(request, besides=""))
 
     def pause_schedule(self, id: str) -> None:
         """Let it fire nothing until it is resumed."""
-        self._connection.ask(
-            self._recurring_runs.recurring_run_service_disable_recurring_run, id, asked=f"pause the schedule {id}"
-        )
+        method = self._recurring_runs.recurring_run_service_disable_recurring_run
+        self._connection.ask(method, id, asked=f"pause the schedule {id}")
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again; one that missed times meanwhile is replaced by a new one, which makes up for none."""
-        recurring_run = self._read_schedule(id)
+        """Let it fire again. One that missed times while it was paused is replaced: enabled, it would fire the last."""
+        recurring_run = self._get_schedule(id)
         existing = schedules.read_existing(self._profile, recurring_run)
         if existing.paused and not existing.ended and schedules.has_missed(self._profile, recurring_run):
-            self._make_schedule(schedules.build_again(recurring_run), besides=id)
+            self._create_schedule(schedules.build_again(recurring_run), besides=id)
             self.delete_schedule(id)
             return
-        self._connection.ask(
-            self._recurring_runs.recurring_run_service_enable_recurring_run, id, asked=f"resume the schedule {id}"
-        )
+        method = self._recurring_runs.recurring_run_service_enable_recurring_run
+        self._connection.ask(method, id, asked=f"resume the schedule {id}")
 
     def delete_schedule(self, id: str) -> None:
-        """Remove it; one that is gone already is no trouble. Runs that it started go on."""
+        """Remove it; one that is gone already is no error. Runs that it started go on."""
+        method = self._recurring_runs.recurring_run_service_delete_recurring_run
         with contextlib.suppress(MissingError):
-            self._connection.ask(
-                self._recurring_runs.recurring_run_service_delete_recurring_run, id, asked=f"delete the schedule {id}"
-            )
+            self._connection.ask(method, id, asked=f"delete the schedule {id}")
 
     def run_schedule(self, id: str, *, name: str) -> str:
         """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
-        return self._start(runs.build_run_again(self._read_schedule(id), name))
+        return self._start(name, runs.describe_again(self._get_schedule(id)))
 
-    def _start(self, run: kfp_server_api.V2beta1Run) -> str:
-        asked = f"start the run {run.display_name}"
+    def _start(self, name: str, described: dict[str, Any]) -> str:
+        run = kfp_server_api.V2beta1Run(display_name=name, **described)
 
         def make() -> str:
-            return str(self._connection.send(self._runs.run_service_create_run, run, asked=asked, creates=True).run_id)
+            method = self._runs.run_service_create_run
+            return str(self._connection.send(method, run, asked=f"start the run {name}", creates=True).run_id)
 
         def find() -> str | None:
+            method, experiment = self._runs.run_service_list_runs, run.experiment_id
             found = self._connection.read_all(
-                self._runs.run_service_list_runs,
-                "runs",
-                asked=f"find the run {run.display_name}",
-                name=run.display_name,
-                experiment_id=run.experiment_id,
+                method, "runs", asked=f"find the run {name}", name=name, experiment_id=experiment
             )
             return str(found[0].run_id) if found else None
 
         return retrying.create(make, find)
 
-    def _make_schedule(self, request: kfp_server_api.V2beta1RecurringRun, *, besides: str) -> Any:
-        """Make a recurring run once, known again by its whole description; `besides` is the id of one like it."""
+    def _create_schedule(self, request: kfp_server_api.V2beta1RecurringRun, *, besides: str) -> Any:
+        """Create a recurring run once, found again by its whole description; `besides` is the id of one like it."""
 
         def make() -> Any:
-            return self._connection.send(
-                self._recurring_runs.recurring_run_service_create_recurring_run,
-                request,
-                asked=f"make the schedule {request.display_name}",
-                creates=True,
-            )
+            method = self._recurring_runs.recurring_run_service_create_recurring_run
+            asked = f"make the schedule {request.display_name}"
+            return self._connection.send(method, request, asked=asked, creates=True)
 
         def find() -> Any:
             found = self._list_schedules(name=request.display_name)
@@ -151,65 +146,47 @@ class Kubeflow:
         return retrying.create(make, find)
 
     def _list_schedules(self, name: str = "") -> list[Any]:
-        return self._connection.read_all(
-            self._recurring_runs.recurring_run_service_list_recurring_runs,
-            "recurring_runs",
-            asked="list its schedules",
-            name=name,
-            **self._scope,
-        )
+        method = self._recurring_runs.recurring_run_service_list_recurring_runs
+        return self._connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
 
     def _ensure_experiment(self) -> str:
-        """The id of the profile's experiment, which is made where it is missing."""
+        """Return the id of the profile's experiment, which is made where it is missing."""
         name = self._profile.experiment
 
         def make() -> Any:
             request = kfp_server_api.V2beta1Experiment(display_name=name, **self._scope)
-            asked = f"make the experiment {name}"
+            method = self._connection.experiments.experiment_service_create_experiment
             try:
-                return self._connection.send(
-                    self._connection.experiments.experiment_service_create_experiment,
-                    request,
-                    asked=asked,
-                    creates=True,
-                )
+                return self._connection.send(method, request, asked=f"make the experiment {name}", creates=True)
             except ConflictError:
-                # Somebody was quicker.
+                # Somebody else made it in between.
                 if found := self._find_experiment():
                     return found
                 raise
 
         experiment = retrying.call(self._find_experiment) or retrying.create(make, self._find_experiment)
         if experiment.storage_state == ARCHIVED:
-            page = f"{self._profile.host.rstrip('/')}/#/archive/experiments"
-            raise ConflictError(
-                f"The experiment {name} is archived. Restore it: {page}; or name another experiment in the profile."
-            )
+            raise ConflictError(f"The experiment {name} is archived. {self._profile.restore_advice}")
         return str(experiment.experiment_id)
 
     def _find_experiment(self) -> Any:
+        method, name = self._connection.experiments.experiment_service_list_experiments, self._profile.experiment
         found = self._connection.read_all(
-            self._connection.experiments.experiment_service_list_experiments,
-            "experiments",
-            asked=f"find the experiment {self._profile.experiment}",
-            name=self._profile.experiment,
-            **self._scope,
+            method, "experiments", asked=f"find the experiment {name}", name=name, **self._scope
         )
         return found[0] if found else None
 
-    def _read_run(self, run_id: str) -> Any:
+    def _get_run(self, run_id: str) -> Any:
         return self._connection.ask(self._runs.run_service_get_run, run_id, asked=f"read the run {run_id}")
 
-    def _read_schedule(self, id: str) -> Any:
-        return self._connection.ask(
-            self._recurring_runs.recurring_run_service_get_recurring_run, id, asked=f"read the schedule {id}"
-        )
+    def _get_schedule(self, id: str) -> Any:
+        method = self._recurring_runs.recurring_run_service_get_recurring_run
+        return self._connection.ask(method, id, asked=f"read the schedule {id}")
 
-    def _read_workflow(self, run_id: str) -> Workflow | None:
-        """What Argo knows of a run; None where the server does not tell."""
+    def _get_workflow(self, run_id: str) -> Workflow | None:
+        """Argo's workflow of a run; None where the server does not give it."""
+        path, asked = f"/apis/v1beta1/runs/{run_id}", f"read the workflow of the run {run_id}"
         with contextlib.suppress(PlatformError):
-            path = f"/apis/v1beta1/runs/{run_id}"
-            asked = f"read the workflow of the run {run_id}"
             return read_workflow(
                 retrying.call(lambda: self._connection.read(path, asked=asked), give_up_seconds=EXTRAS_SECONDS)
             )

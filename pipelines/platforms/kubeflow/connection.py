@@ -1,6 +1,7 @@
-"""The line to Kubeflow Pipelines' API v2beta1: the vendor's generated client, signed in, one way to send."""
+"""The connection to Kubeflow Pipelines' API v2beta1: the vendor's generated client, signed in, with one way to send."""
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from kfp_server_api.exceptions import ApiException
 from urllib3.exceptions import HTTPError, SSLError
 
 from pipelines.platforms import retrying
-from pipelines.platforms.base import PlatformError, TransientError
+from pipelines.platforms.base import TransientError
 from pipelines.platforms.kubeflow import errors, network, sign_in
 from pipelines.platforms.kubeflow.errors import Answer
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
@@ -21,17 +22,17 @@ PAGE_SIZE = 100
 
 
 class Connection:
-    """A profile's line; nothing is sent before something is asked.
+    """A profile's connection; it sends nothing by itself.
 
     Attributes:
-        runs, recurring_runs, experiments: The services.
+        runs, recurring_runs, experiments: The services of the API.
 
     Raises:
         SettingError: The profile's `ca_file` cannot be read.
     """
 
     def __init__(self, profile: KubeflowProfile) -> None:
-        self.profile = profile
+        self._profile = profile
         self._was_reached = False
         self._access = sign_in.prepare(profile)
         self._client = _Client(profile, self._access)
@@ -40,35 +41,38 @@ class Connection:
         self.experiments = kfp_server_api.ExperimentServiceApi(self._client)
 
     def send(self, method: Callable[..., Any], *args: object, asked: str, creates: bool = False, **query: Any) -> Any:
-        """Send one request; once more after a new sign-in, when the host does not take the session or token any more.
+        """Send one request; once more after a new sign-in, when the host refuses the session or token.
 
         Args:
             method: Of one of the services.
             asked: What it is to do, for the message: "start the run X".
-            creates: Whether it makes something, so that it matters whether it was carried out.
+            creates: Whether it creates something, so that it matters whether it was carried out.
 
         Raises:
             PlatformError: One of its classes, by what went wrong.
         """
-        start = f"{network.name_host(self.profile)} could not {asked}"
+        start = f"{self._profile.title} could not {asked}"
         try:
-            answer = self._send(method, args, query)
+            answer = self._send(functools.partial(method, *args, **query))
             self._was_reached = True
             return answer
         except HTTPError as error:
-            explained = self._explain_silence(error, start, creates=creates)
+            explained = network.explain_silence(error, start, creates=creates)
+            # A host that answered before comes back with the network; one that never did is mistyped.
+            kind = TransientError if self._was_reached else type(explained)
         except _RefusedError as error:
             self._was_reached = True
             explained = errors.explain(
-                error.answer, start, profile=self.profile, advice=self._access.advice, creates=creates
+                error.answer, start, profile=self._profile, advice=self._access.advice, creates=creates
             )
+            kind = type(explained)
             if isinstance(explained, TransientError):
                 time.sleep(error.answer.wait_seconds)
         # Neither what was sent nor the headers of the answer belong in a traceback.
-        raise self._hide(explained) from None
+        raise kind(hide(str(explained), self._client.shown), may_have_happened=explained.may_have_happened) from None
 
     def ask(self, method: Callable[..., Any], *args: object, asked: str, **query: Any) -> Any:
-        """Send a request that changes nothing, or the same when repeated, again and again while troubles pass.
+        """Send a request that changes nothing, or the same when repeated; retry after transient errors.
 
         Raises:
             PlatformError: One of its classes, by what went wrong.
@@ -78,17 +82,23 @@ class Connection:
     def read_all(
         self, method: Callable[..., Any], field: str, *, asked: str, name: str = "", **query: Any
     ) -> list[Any]:
-        """Every page of a list; each page is asked for once.
+        """Read every page of a list, without retrying.
 
         Args:
-            field: In which the answer has the items.
-            name: Only those that are shown by this name.
+            field: The field of the answer that has the items.
+            name: Only those with this display name.
 
         Raises:
             PlatformError: One of its classes, by what went wrong.
         """
         if name:
-            query["filter"] = self._spell_filter(name)
+            predicate = kfp_server_api.V2beta1Predicate(
+                operation=kfp_server_api.V2beta1PredicateOperation.EQUALS, key="display_name", string_value=name
+            )
+            content = kfp_server_api.V2beta1Filter(predicates=[predicate])
+            text = json.dumps(self._client.sanitize_for_serialization(content))
+            # The server decodes the query of the address twice.
+            query["filter"] = text.replace("%", "\\u0025").replace("+", "\\u002b")
         items: list[Any] = []
         token = ""
         while True:
@@ -100,48 +110,30 @@ class Connection:
                 return [item for item in items if not name or item.display_name == name]
 
     def read(self, path: str, *, asked: str) -> Any:
-        """What stands at a path for which the client has no method."""
+        """Read the JSON at a path for which the generated client has no method, without retrying.
 
-        def get(_request_timeout: object) -> Any:
-            return self._client.call_api(
-                path,
-                "GET",
-                header_params={"Accept": "application/json"},
-                response_type="object",
-                _return_http_data_only=True,
-                _request_timeout=_request_timeout,
-            )
+        Raises:
+            PlatformError: One of its classes, by what went wrong.
+        """
+        return self.send(
+            self._client.call_api,
+            path,
+            "GET",
+            asked=asked,
+            header_params={"Accept": "application/json"},
+            response_type="object",
+            _return_http_data_only=True,
+        )
 
-        return self.send(get, asked=asked)
-
-    def _send(self, method: Callable[..., Any], args: tuple[object, ...], query: dict[str, object]) -> Any:
+    def _send(self, request: Callable[..., Any]) -> Any:
         timeout = (network.CONNECT_SECONDS, network.ANSWER_SECONDS)
         try:
-            return method(*args, _request_timeout=timeout, **query)
+            return request(_request_timeout=timeout)
         except _RefusedError as error:
-            # Who is not signed in has changed nothing, so that this repeats nothing.
+            # Without a sign-in nothing was changed, so that this repeats nothing.
             if not error.answer.wants_sign_in or not self._access.renew():
                 raise
-        return method(*args, _request_timeout=timeout, **query)
-
-    def _explain_silence(self, error: HTTPError, start: str, *, creates: bool) -> PlatformError:
-        explained = network.explain_silence(error, start, creates=creates)
-        # A host that was there before comes back with the network; one that never was is mistyped.
-        if self._was_reached and not isinstance(explained, TransientError):
-            return TransientError(str(explained), may_have_happened=explained.may_have_happened)
-        return explained
-
-    def _hide(self, error: PlatformError) -> PlatformError:
-        return type(error)(hide(str(error), self._client.shown), may_have_happened=error.may_have_happened)
-
-    def _spell_filter(self, name: str) -> str:
-        predicate = kfp_server_api.V2beta1Predicate(
-            operation=kfp_server_api.V2beta1PredicateOperation.EQUALS, key="display_name", string_value=name
-        )
-        content = kfp_server_api.V2beta1Filter(predicates=[predicate])
-        text = json.dumps(self._client.sanitize_for_serialization(content))
-        # The server decodes the query of the address twice.
-        return text.replace("%", "\\u0025").replace("+", "\\u002b")
+        return request(_request_timeout=timeout)
 
 
 class _RefusedError(Exception):
@@ -156,11 +148,11 @@ class _Client(kfp_server_api.ApiClient):
     """The generated client, which signs each request and takes nothing but JSON for an answer.
 
     Attributes:
-        shown: What the last request was signed with.
+        shown: The headers that signed the last request.
     """
 
     def __init__(self, profile: KubeflowProfile, access: sign_in.Access) -> None:
-        super().__init__(kfp_server_api.Configuration(host=profile.host.rstrip("/")))
+        super().__init__(kfp_server_api.Configuration(host=profile.host))
         self.rest_client.pool_manager = network.new_pool(profile)
         self.shown: dict[str, str] = {}
         self._access = access
@@ -174,23 +166,22 @@ class _Client(kfp_server_api.ApiClient):
             # The generated client makes this of what goes wrong with the encryption, without a body to decode.
             if isinstance(error.__context__, SSLError):
                 raise error.__context__ from None
-            raise _RefusedError(_read_answer(error.status, error.reason, error.headers, error.body)) from None
+            raise _refuse(error.status, error.reason, error.headers, error.body) from None
         # Without this, a login page would be read as an answer in which every field is missing.
         with contextlib.suppress(ValueError):
             json.loads(response.data.decode("utf-8"))
             return response
-        raise _RefusedError(_read_answer(response.status, response.reason, response.getheaders(), response.data))
+        raise _refuse(response.status, response.reason, response.getheaders(), response.data)
 
     def deserialize(self, response: Any, response_type: str) -> Any:
         """Read an answer as a model."""
         try:
             return super().deserialize(response, response_type)
         except (ApiException, AttributeError, TypeError, ValueError):
-            raise _RefusedError(
-                _read_answer(response.status, response.reason, response.getheaders(), response.data)
-            ) from None
+            raise _refuse(response.status, response.reason, response.getheaders(), response.data) from None
 
 
-def _read_answer(status: int, reason: str | None, headers: Any, body: bytes | str | None) -> Answer:
+def _refuse(status: int, reason: str | None, headers: Any, body: bytes | str | None) -> _RefusedError:
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
-    return Answer(status, reason or "", {name.lower(): value for name, value in dict(headers or {}).items()}, text)
+    lowered = {name.lower(): value for name, value in dict(headers or {}).items()}
+    return _RefusedError(Answer(status, reason or "", lowered, text))

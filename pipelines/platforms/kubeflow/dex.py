@@ -1,16 +1,16 @@
 """Sign in on the page of Dex, as Kubeflow's manifests install it, and keep the session that it gives.
 
-Both doorkeepers lead there: oauth2-proxy (Kubeflow 1.9 and newer) and oidc-authservice (older).
+Both proxies before Kubeflow lead there: oauth2-proxy (Kubeflow 1.9 and newer) and oidc-authservice (older).
 """
 
 import re
-from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import get_cookie_header
 
-from pipelines.platforms.base import PlatformError, SignInError, TransientError
+from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow import network
 from pipelines.platforms.kubeflow.credentials import DexSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
@@ -18,24 +18,25 @@ from pipelines.platforms.kubeflow.secrets import read_secret
 
 CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
 LOGIN = re.compile(r"/auth/[^/]+/login$")
-PAGE = {"Accept": "text/html"}  # without it, doorkeepers answer as to a program: refusing instead of leading to Dex
+PAGE = {"Accept": "text/html"}  # without it, the proxies answer as to a program: refusing instead of leading to Dex
 
 
 class DexSession:
-    """A session cookie, got on Dex's page when there is none, or the last has expired."""
+    """A session cookie, fetched on Dex's page when there is none, or the last has expired."""
 
     def __init__(self, profile: KubeflowProfile, sign_in: DexSignIn) -> None:
         self.advice = f"Are sign_in.username {sign_in.username} and its password right?"
         self._sign_in = sign_in
         self._profile = profile
         self._host = urlsplit(profile.host)
+        self._start = f"{profile.title} cannot be signed in to"
         self._session: requests.Session | None = None
 
     def headers(self) -> dict[str, str]:
-        """The cookie of the session."""
-        if not self._session or not _read_cookie(self._session, self._profile.host):
+        """Make the header with the session's cookie."""
+        if not self._session or not self._read_cookie(self._session):
             self._session = self._open()
-        return {"Cookie": _read_cookie(self._session, self._profile.host)}
+        return {"Cookie": self._read_cookie(self._session)}
 
     def renew(self) -> bool:
         """A new session can always be opened."""
@@ -46,28 +47,27 @@ class DexSession:
         password = read_secret("password", file=self._sign_in.password_file, variable=self._sign_in.password_variable)
         session = requests.Session()
         session.headers.update(PAGE)
-        adapter = _Adapter(self._profile)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
+        session.mount("https://", _Adapter(self._profile))
         page = self._find_login(session)
         before = {(cookie.domain, cookie.name, cookie.value) for cookie in session.cookies}
         page = self._send(session, "POST", page.url, {"login": self._sign_in.username, "password": password})
         if LOGIN.search(urlsplit(page.url).path) and not page.history:  # the form again, at once
             raise SignInError(
-                f"{self._start()}: Dex does not take the username {self._sign_in.username} with the password from "
+                f"{self._start}: Dex does not take the username {self._sign_in.username} with the password from "
                 f"{self._sign_in.password_variable or self._sign_in.password_file}. Correct one of them."
             )
         if urlsplit(page.url).path.endswith("/approval"):
-            page = self._send(session, "POST", page.url, {**_read_query(page.url), "approval": "approve"})
+            query = dict(parse_qsl(urlsplit(page.url).query))
+            page = self._send(session, "POST", page.url, {**query, "approval": "approve"})
         for cookie in [each for each in session.cookies if (each.domain, each.name, each.value) in before]:
-            # Of the way to Dex, and no session: with it alone, nobody would be signed in.
+            # Set before the sign-in, so it is no session: with it alone, nobody would be signed in.
             session.cookies.clear(cookie.domain, cookie.path, cookie.name)
         self._check_arrival(session, page)
         return session
 
     def _find_login(self, session: requests.Session) -> requests.Response:
         """Follow the host's redirections to the page with the form."""
-        page = self._send(session, "GET", f"{self._profile.host.rstrip('/')}/")
+        page = self._send(session, "GET", f"{self._profile.host}/")
         if page.status_code in (401, 403):  # oauth2-proxy shows a button first
             query = urlencode({"rd": self._host.path or "/"})
             page = self._send(session, "GET", self._host._replace(path="/oauth2/start", query=query).geturl())
@@ -77,23 +77,23 @@ class DexSession:
             parts = urlsplit(page.url)
         if not LOGIN.search(parts.path) or page.status_code != 200:
             raise SignInError(
-                f"{self._start()}: it leads to no login page of Dex, but to {_show(parts)} ({page.status_code} "
+                f"{self._start}: it leads to no login page of Dex, but to {_show(parts)} ({page.status_code} "
                 f"{page.reason}). Does this host use Dex, with passwords? Otherwise choose another sign_in.method."
             )
         if self._host.scheme == "https" and parts.scheme != "https":
             raise SignInError(
-                f"{self._start()}: its login page {_show(parts)} is not encrypted, so the password is not sent there. "
-                "Tell its administrator."
+                f"{self._start}: its login page {_show(parts)} is not encrypted, so the password is not sent there. "
+                "Ask its administrator."
             )
         return page
 
     def _check_arrival(self, session: requests.Session, page: requests.Response) -> None:
-        """Signing in ends where it began, with a cookie for the host."""
+        """Check that signing in ended at the host, with a cookie for it."""
         parts = urlsplit(page.url)
         strayed = parts.netloc != self._host.netloc or re.match(r"/(dex|oauth2|login)(/|$)", parts.path)
-        if strayed or not _read_cookie(session, self._profile.host):
+        if strayed or not self._read_cookie(session):
             raise SignInError(
-                f"{self._start()}: Dex took the password, but {_show(parts)} ({page.status_code} {page.reason}) gave "
+                f"{self._start}: Dex took the password, but {_show(parts)} ({page.status_code} {page.reason}) gave "
                 "no session. Sign in there in a browser to see why."
             )
 
@@ -104,20 +104,20 @@ class DexSession:
         try:
             page = session.request(method, address, data=form, timeout=timeout)
         except requests.TooManyRedirects:
-            raise SignInError(f"{self._start()}: its login pages lead in a circle. Tell its administrator.") from None
+            raise SignInError(f"{self._start}: its login pages lead in a circle. Ask its administrator.") from None
         except requests.RequestException as error:
-            raise self._explain(error) from None
+            raise network.explain_silence(error, self._start, creates=False) from None
         if page.status_code >= 500 or page.status_code == 429:
             raise TransientError(
-                f"{self._start()}: {_show(urlsplit(page.url))} answered {page.status_code} {page.reason}. Try later."
+                f"{self._start}: {_show(urlsplit(page.url))} answered {page.status_code} {page.reason}. Try later."
             )
         return page
 
-    def _explain(self, error: requests.RequestException) -> PlatformError:
-        return network.explain_silence(error, self._start(), creates=False)
-
-    def _start(self) -> str:
-        return f"{network.name_host(self._profile)} cannot be signed in to"
+    def _read_cookie(self, session: requests.Session) -> str:
+        """The cookies for the host that have not expired, as one header; empty when there are none."""
+        session.cookies.clear_expired_cookies()
+        request = requests.Request("GET", f"{self._profile.host}/").prepare()
+        return get_cookie_header(session.cookies, request) or ""
 
 
 class _Adapter(HTTPAdapter):
@@ -131,16 +131,6 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)  # type: ignore[arg-type]
 
 
-def _read_cookie(session: requests.Session, host: str) -> str:
-    """The cookies for the host, as a header has them; those that have expired are left out."""
-    session.cookies.clear_expired_cookies()
-    return get_cookie_header(session.cookies, requests.Request("GET", f"{host.rstrip('/')}/").prepare()) or ""
-
-
-def _read_query(address: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
-
-
 def _show(parts: SplitResult) -> str:
-    """An address without its query, which holds what a session is opened with."""
+    """An address without its query, which holds the secrets that open a session."""
     return parts._replace(query="", fragment="").geturl()

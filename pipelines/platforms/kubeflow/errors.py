@@ -1,8 +1,8 @@
-"""What a Kubeflow host's answers mean: each as a class of `pipelines/platforms/base.py`, in plain words."""
+"""What a Kubeflow host's answers mean: each one as a class of `pipelines/platforms/base.py` and a line of advice."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -26,7 +26,7 @@ REFUSED = re.compile(r"invalid ?input ?error", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Answer:
-    """Of a host, when it is not what was asked for.
+    """A host's answer that is not the expected one.
 
     Attributes:
         headers: With lower-case names.
@@ -40,21 +40,29 @@ class Answer:
     @property
     def is_page(self) -> bool:
         """Whether it is for a browser, as login pages are."""
-        return "html" in self.headers.get("content-type", "") or self.body.lstrip()[:9].lower() in (
-            "<!doctype",
-            "<html>",
-        )
+        start = self.body.lstrip()[:9].lower()
+        return "html" in self.headers.get("content-type", "") or start in ("<!doctype", "<html>")
 
     @property
     def wants_sign_in(self) -> bool:
-        """Whether it says, or shows, that who asked is not signed in."""
+        """Whether it says, or shows, that the caller is not signed in."""
         is_login = self.is_page and self.status in (200, 403)
         return self.status in (401, 302, 303, 307) or is_login
 
     @property
-    def is_of_pipelines(self) -> bool:
-        """Whether it has the form of Kubeflow Pipelines' API, not of something before it."""
-        return _read_message(self.body) is not None
+    def message(self) -> str | None:
+        """The message of Kubeflow Pipelines' API; None when a proxy or another server answered."""
+        try:
+            content = json.loads(self.body)
+        except ValueError:
+            return None
+        message = (content.get("message") or content.get("error")) if isinstance(content, dict) else None
+        return message if isinstance(message, str) else None
+
+    @property
+    def is_server_error(self) -> bool:
+        """Whether the server, or a proxy before it, broke while it worked on the request."""
+        return self.status >= 500 and self.status != 501 and not (self.status == 500 and REFUSED.search(self.body))
 
     @property
     def wait_seconds(self) -> float:
@@ -68,87 +76,87 @@ class Answer:
             return 0.0
 
     def __str__(self) -> str:
-        """The answer in words, on one line."""
-        words = "a web page" if self.is_page else " ".join((_read_message(self.body) or self.body).split())
+        """The answer on one line."""
+        words = "a web page" if self.is_page else " ".join((self.message or self.body).split())
         shown = words if len(words) <= LONGEST_ANSWER else f"{words[:LONGEST_ANSWER]}..."
         return f"it answered {self.status} {self.reason}".rstrip() + (f" ({shown})" if shown else "")
 
 
+# Which answers, their class, and the rest of the message; the first row that applies counts.
+MEANINGS: tuple[tuple[Callable[[Answer], bool], type[PlatformError], str], ...] = (
+    (
+        lambda answer: answer.wants_sign_in and answer.is_page,
+        SignInError,
+        "{answer}: not signed in, or the credentials have expired. {sign_in} {host}",
+    ),
+    (
+        lambda answer: answer.wants_sign_in,
+        SignInError,
+        "{answer}: not signed in, or the credentials have expired. {sign_in}",
+    ),
+    (
+        lambda answer: 300 <= answer.status < 400,
+        PlatformError,
+        "it answered {answer.status}: moved to {location}. Correct host in [{name}].",
+    ),
+    (lambda answer: answer.status == 403, DeniedError, "{answer}. {permission}"),
+    (lambda answer: answer.status == 404 and answer.message is not None, MissingError, "{answer}."),
+    (lambda answer: answer.status == 404, PlatformError, "{answer}, and not as Kubeflow Pipelines does. {host}"),
+    (lambda answer: answer.status == 409, ConflictError, "{answer}."),
+    (
+        lambda answer: _may_pass(answer) and answer.wait_seconds > LONGEST_WAIT_SECONDS,
+        PlatformError,
+        "{answer} and asks to wait {answer.wait_seconds:.0f} seconds. Repeat the command then.",
+    ),
+    (lambda answer: _may_pass(answer), TransientError, "{answer}. Try later."),
+    (lambda answer: answer.status >= 500 and answer.status != 501, PlatformError, "{answer}."),
+    (
+        lambda answer: 200 <= answer.status < 300,
+        PlatformError,
+        "{answer}, which is not what its API v2beta1 answers. Does client fit server? mnist doctor --on {name}",
+    ),
+    (lambda _: True, PlatformError, "{answer}. Correct what it names in [{name}] of mnist.toml."),
+)
+
+
 def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str, creates: bool) -> PlatformError:
-    """What an answer comes down to.
+    """Translate an answer.
 
     Args:
         start: Of the message: who could not do what.
         advice: What to do when the sign-in was refused.
-        creates: Whether the request was to make something.
+        creates: Whether the request was to create something.
     """
-    status = answer.status
-    if answer.wants_sign_in:
-        hint = _advise_host(profile) if answer.is_page else ""
-        return SignInError(f"{start}: {answer}: not signed in, or the credentials have expired. {advice}{hint}")
-    if 300 <= status < 400:
-        moved = answer.headers.get("location", "").partition("?")[0] or "another address"
-        return PlatformError(f"{start}: it answered {status}: moved to {moved}. Correct host in [{profile.name}].")
-    if status == 403:
-        return DeniedError(f"{start}: {answer}. {_advise_denied(answer, profile)}")
-    if status == 404 and answer.is_of_pipelines:
-        return MissingError(f"{start}: {answer}.")
-    if status == 404:
-        return PlatformError(f"{start}: {answer}, and not as Kubeflow Pipelines does.{_advise_host(profile)}")
-    if status == 409:
-        return ConflictError(f"{start}: {answer}.")
-    if status == 429 or (status >= 500 and status != 501):
-        return _explain_passing(answer, start, creates=creates)
-    if 200 <= status < 300:
-        return PlatformError(
-            f"{start}: {answer}, which is not what its API v2beta1 answers. Does client fit server? mnist doctor --on "
-            f"{profile.name}",
-            may_have_happened=creates,
-        )
-    return PlatformError(f"{start}: {answer}. Correct what it names in [{profile.name}] of mnist.toml.")
+    kind, words = next((kind, words) for applies, kind, words in MEANINGS if applies(answer))
+    message = words.format(
+        answer=answer,
+        name=profile.name,
+        location=answer.headers.get("location", "").partition("?")[0] or "another address",
+        sign_in=advice,
+        host=f"Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline.",
+        permission=_advise_denied(answer, profile),
+    )
+    was_taken = 200 <= answer.status < 300 or answer.is_server_error
+    may_have_happened = creates and was_taken and not answer.wants_sign_in
+    return kind(f"{start}: {message}", may_have_happened=may_have_happened)
 
 
-def _explain_passing(answer: Answer, start: str, *, creates: bool) -> PlatformError:
-    if answer.status == 500 and REFUSED.search(answer.body):
-        return PlatformError(f"{start}: {answer}.")
-    # 429 comes before anything is done.
-    creates = creates and answer.status != 429
-    if answer.wait_seconds > LONGEST_WAIT_SECONDS:
-        return PlatformError(
-            f"{start}: {answer} and asks for {answer.wait_seconds:.0f} seconds of patience. Repeat the command then.",
-            may_have_happened=creates,
-        )
-    return TransientError(f"{start}: {answer}. Try later.", may_have_happened=creates)
-
-
-def _advise_host(profile: KubeflowProfile) -> str:
-    return f" Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline."
+def _may_pass(answer: Answer) -> bool:
+    return answer.status == 429 or answer.is_server_error
 
 
 def _advise_denied(answer: Answer, profile: KubeflowProfile) -> str:
-    if isinstance(profile.sign_in, IapSignIn) and not answer.is_of_pipelines:
+    if isinstance(profile.sign_in, IapSignIn) and answer.message is None:
         account = profile.sign_in.service_account or "the account that signs in"
         return (
-            f"So says what stands before Kubeflow Pipelines: let Identity-Aware Proxy's administrator give {account} "
-            "the role IAP-secured Web App User (roles/iap.httpsResourceAccessor)."
+            f"Identity-Aware Proxy answered, not Kubeflow Pipelines: let its administrator give {account} the role "
+            "IAP-secured Web App User (roles/iap.httpsResourceAccessor)."
         )
     if isinstance(profile.sign_in, NoSignIn):
-        return f"[{profile.name}] signs in as nobody: choose sign_in, see mnist.example.toml."
+        return f"[{profile.name}] does not sign in: choose sign_in, see mnist.example.toml."
     if profile.namespace:
         return (
             f"Ask the owner of the namespace {profile.namespace} to add you as a contributor (Manage Contributors on "
             "Kubeflow's page), or correct namespace in the profile."
         )
     return "Ask its administrator; a Kubeflow with profiles also needs namespace in the profile."
-
-
-def _read_message(body: str) -> str | None:
-    """Kubeflow Pipelines' own words; None when something else answered."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(content, dict):
-        return None
-    message = content.get("message") or content.get("error")
-    return message if isinstance(message, str) else None

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from kfp import dsl, kubernetes
 from kfp.dsl import pipeline_task
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.mnist.errors import ERROR_FILE
 from pipelines.platforms.kubeflow.credentials import NoSignIn, SignIn
@@ -13,6 +13,9 @@ from pipelines.profiles import Profile, Table, Text, Url, form
 from pipelines.steps import Step
 from pipelines.training import NAME, Placement
 
+# Kubernetes itself waits for a node, so that a retry need not wait for capacity; and an error that can only repeat
+# itself ends the run soon.
+RETRY_AFTER = "15s"
 # Argo counts from the start of the first try: a training that took longer than this would not be tried again.
 RETRY_WITHIN = "604800s"
 # Kubernetes reports what a container leaves here as the reason why it ended.
@@ -20,7 +23,7 @@ TERMINATION_MESSAGE = "/dev/termination-log"
 
 
 class Toleration(Table):
-    """A toleration for a taint of the nodes, in Kubernetes' own keys."""
+    """A toleration for a taint of nodes, in Kubernetes' own keys."""
 
     key: Text | None = None
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -52,15 +55,20 @@ class StorageSecret(Table):
 class KubeflowProfile(Profile):
     """A Kubeflow Pipelines of one's own.
 
+    `train_retries` repeats a training whose pod failed: its own error, too little memory, an eviction by its node. A
+    pod that was deleted, as when its node disappears, is not retried: KFP sets no retryPolicy, and Argo's default
+    retries failures, not errors. KFP sets no condition either, so that an error that can only repeat itself is retried
+    as well.
+
     Attributes:
-        host: Where its page and API are: "https://kubeflow.example.com/pipeline".
+        host: The address of its page and API, without a slash at its end: "https://kubeflow.example.com/pipeline".
         namespace: Of the runs; None where Kubeflow Pipelines has no profiles (installed alone).
         ca_file: Certificates to trust besides the machine's own.
         node_selector, tolerations: Of the pod that trains.
         pull_secret: For the images of all steps.
         storage_secrets: For all steps.
         time_to_live_hours: After which a finished run's pods and workflow go; None keeps the cluster's own rule.
-        controller_time_zone: In which the cluster fires schedules; UTC unless its CRON_SCHEDULE_TIMEZONE says other.
+        controller_time_zone: In which the cluster fires schedules; UTC unless its CRON_SCHEDULE_TIMEZONE is set.
     """
 
     identity_keys: ClassVar = Profile.identity_keys | {
@@ -72,7 +80,7 @@ class KubeflowProfile(Profile):
     }
 
     platform: Literal["kubeflow"]
-    host: Url
+    host: Annotated[Url, AfterValidator(lambda address: address.rstrip("/"))]
     namespace: Text | None = None
     experiment: Text = NAME
     sign_in: SignIn = Field(default_factory=NoSignIn)
@@ -96,7 +104,12 @@ class KubeflowProfile(Profile):
     @property
     def title(self) -> str:
         """Kubeflow Pipelines and its address."""
-        return f"Kubeflow Pipelines at {self.host.rstrip('/')}"
+        return f"Kubeflow Pipelines at {self.host}"
+
+    @property
+    def restore_advice(self) -> str:
+        """What to do about an experiment that is archived, and so takes no runs."""
+        return f"Restore it: {self.host}/#/archive/experiments; or name another experiment in the profile."
 
     def placement(self, images: Mapping[str, str]) -> Placement:
         """Ask Kubernetes for resources, secrets, the nodes that train, and the end of finished pods."""
@@ -111,7 +124,7 @@ class KubeflowProfile(Profile):
             if self.pull_secret:
                 kubernetes.set_image_pull_secrets(task, [self.pull_secret])
             if step.trains:
-                self.equip_training(task, retry_within=RETRY_WITHIN)
+                self.equip_training(task, retry_after=RETRY_AFTER, retry_within=RETRY_WITHIN)
                 for key, value in self.node_selector.items():
                     kubernetes.add_node_selector(task, key, value)
                 for toleration in self.tolerations:

@@ -1,4 +1,4 @@
-"""Runs in Kubeflow Pipelines' words: what to send for a job, and what an answer says of a run and its steps.
+"""Runs in Kubeflow Pipelines' terms: what to send for a job, and what an answer says of a run and its steps.
 
 Works on values: knows neither network nor sign-in.
 """
@@ -28,68 +28,57 @@ STATES = {
     "FAILED": State.FAILED,
     "CANCELED": State.CANCELLED,
 }
-ENDED_EARLY = "deadline"  # in Argo's words for a step that was ended with its run
+ENDED_EARLY = "deadline"  # in Argo's message for a step that was ended with its run
 NEVER = datetime.fromtimestamp(0, UTC)  # Kubeflow Pipelines writes this for times that have not come
+# What a recurring run hands on: to the runs that it starts, and to the one that replaces it.
+HANDED_ON = ("experiment_id", "pipeline_spec", "pipeline_version_reference", "runtime_config", "service_account")
 
 
-def build_run(profile: KubeflowProfile, job: Job, name: str, experiment_id: str) -> kfp_server_api.V2beta1Run:
-    """What starts a run of a job."""
-    return kfp_server_api.V2beta1Run(
-        display_name=name,
-        experiment_id=experiment_id,
-        pipeline_spec=build_pipeline(job),
-        runtime_config=build_config(profile, job),
-        service_account=profile.service_account,
-    )
+def describe(profile: KubeflowProfile, job: Job, experiment_id: str) -> dict[str, Any]:
+    """Describe a job in the fields that runs and recurring runs have in common."""
+    pipeline: dict[str, Any] = dict(job.documents[0])
+    if len(job.documents) > 1:
+        # There is one field for both documents.
+        pipeline = {"pipeline_spec": pipeline, "platform_spec": job.documents[1]}
+    config = kfp_server_api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=profile.pipeline_root)
+    return {
+        "experiment_id": experiment_id,
+        "pipeline_spec": pipeline,
+        "runtime_config": config,
+        "service_account": profile.service_account,
+    }
 
 
-def build_run_again(recurring_run: kfp_server_api.V2beta1RecurringRun, name: str) -> kfp_server_api.V2beta1Run:
-    """What starts a run of what a recurring run starts."""
-    return kfp_server_api.V2beta1Run(
-        display_name=name,
-        experiment_id=recurring_run.experiment_id,
-        pipeline_spec=recurring_run.pipeline_spec,
-        pipeline_version_reference=recurring_run.pipeline_version_reference,
-        runtime_config=recurring_run.runtime_config,
-        service_account=recurring_run.service_account or None,
-    )
-
-
-def build_pipeline(job: Job) -> dict[str, Any]:
-    """The documents of a compiled pipeline in the one field that there is for them."""
-    if len(job.documents) == 1:
-        return dict(job.documents[0])
-    pipeline, platform = job.documents
-    return {"pipeline_spec": pipeline, "platform_spec": platform}
-
-
-def build_config(profile: KubeflowProfile, job: Job) -> kfp_server_api.V2beta1RuntimeConfig:
-    """The values of a job's parameters, and where artifacts go."""
-    return kfp_server_api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=profile.pipeline_root)
+def describe_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> dict[str, Any]:
+    """Describe the job of a recurring run in the same fields."""
+    return {field: getattr(recurring_run, field) or None for field in HANDED_ON}
 
 
 def is_ending(run: kfp_server_api.V2beta1Run) -> bool:
     """Whether a run has ended, or was asked to."""
-    return run.state == "CANCELING" or _read(run.state).is_final
+    return run.state == "CANCELING" or _read_state(run.state).is_final
 
 
-def read_state(run: kfp_server_api.V2beta1Run, workflow: Workflow | None) -> RunState:
-    """Where a run and its steps are.
+def read_run(run: kfp_server_api.V2beta1Run, workflow: Workflow | None) -> RunState:
+    """Read the state of a run and of its steps.
 
     Args:
         workflow: What Argo knows besides, where it was asked.
     """
-    state = _read(run.state)
+    state = _read_state(run.state)
     if state is State.FAILED and workflow and workflow.was_terminated:
+        # The server itself does not remember that a person ended it.
         state = State.CANCELLED
     details = (run.run_details and run.run_details.task_details) or []
     found = (_read_task(step, details, state, workflow) for step in STEPS)
-    message = _find_message(run) or (workflow.message if workflow and state is State.FAILED else "")
+    message = ""
+    if state is State.FAILED:
+        message = _find_message(run) or (workflow.message if workflow else "")
     return RunState(state, tuple(task for task in found if task), message)
 
 
 def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Where artifacts lie, by step and output, from the addresses of all objects of a run.
+    """Find the artifacts, by step and output, among the addresses of all objects of a run.
 
     Kubeflow Pipelines writes <step>/<salt>/<output>, and before 2.4 <step>/<output>; a folder's files lie below.
 
@@ -100,9 +89,9 @@ def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str
     for address in sorted(addresses):
         parts = address.removeprefix(f"{folder.rstrip('/')}/").split("/")
         outputs = STEPS[parts[0]].outputs if parts[0] in STEPS else ()
-        for place, part in enumerate(parts[1:3], start=1):
+        for depth, part in enumerate(parts[1:3], start=1):
             if part in outputs:
-                found[parts[0], part] = "/".join([folder.rstrip("/"), *parts[: place + 1]])
+                found[parts[0], part] = "/".join([folder.rstrip("/"), *parts[: depth + 1]])
                 break
     return found
 
@@ -112,8 +101,8 @@ def _read_task(step: str, details: list[Any], run: State, workflow: Workflow | N
     task, driver = _find_newest(details, step), _find_newest(details, f"{step}-driver")
     if not task and not driver:
         return None
-    state = _read(task.state) if task else State.WAITING
-    if state is State.WAITING and driver and _read(driver.state) is State.FAILED:
+    state = _read_state(task.state) if task else State.WAITING
+    if state is State.WAITING and driver and _read_state(driver.state) is State.FAILED:
         state = State.FAILED
     if run.is_final and not state.is_final:
         state = State.SKIPPED if state is State.WAITING else State.CANCELLED
@@ -146,11 +135,14 @@ def _measure(task: Any) -> float | None:
 
 
 def _find_message(one: Any) -> str:
-    """An error of a run or a task, or the last in the history of its states."""
+    """An error of a run or a task, or the last in the history of its states.
+
+    KFP 2.17 leaves both empty, so that messages come from the Workflow only; other versions may fill them.
+    """
     errors = [one.error, *(status.error for status in reversed(one.state_history or []))]
     return next((str(error.message) for error in errors if error and error.message), "")
 
 
-def _read(state: str | None) -> State:
+def _read_state(state: str | None) -> State:
     """A state; one that is new to this client is not an end."""
     return STATES.get(state or "", State.RUNNING)

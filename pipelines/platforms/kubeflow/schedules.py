@@ -1,4 +1,4 @@
-"""Schedules in Kubeflow Pipelines' words, where they are recurring runs: what to send, and what an answer says.
+"""Schedules in Kubeflow Pipelines' terms, where they are recurring runs: what to send, and what an answer says.
 
 Works on values: knows neither network nor sign-in.
 """
@@ -23,13 +23,14 @@ MARK = re.compile(
 )
 VARIABLE = "CRON_SCHEDULE_TIMEZONE"
 DEPLOYMENT = "ml-pipeline-scheduledworkflow"
+ENABLE, DISABLE = kfp_server_api.RecurringRunMode.ENABLE, kfp_server_api.RecurringRunMode.DISABLE
 
 
 def check(profile: KubeflowProfile, schedule: Schedule) -> None:
     """Refuse what Kubeflow Pipelines can't do.
 
     Raises:
-        SettingError: The cron expression, or a time zone that is not the controller's.
+        SettingError: The cron expression is wrong, or the time zone is not the controller's.
     """
     cron.normalise(schedule.cron)
     zone = profile.controller_time_zone
@@ -45,50 +46,48 @@ def check(profile: KubeflowProfile, schedule: Schedule) -> None:
 def build(
     profile: KubeflowProfile, schedule: Schedule, job: Job, mark: Mark, experiment_id: str
 ) -> kfp_server_api.V2beta1RecurringRun:
-    """What makes a schedule."""
+    """Build the request that creates a schedule.
+
+    It does not make up for missed times, with one exception that the platform leaves no choice about: where runs take
+    longer than the interval, the last time that was missed fires as soon as `max_concurrency` allows.
+    """
     start, end = (moment and cron.in_zone(moment, schedule.time_zone) for moment in (schedule.start, schedule.end))
     return kfp_server_api.V2beta1RecurringRun(
+        **runs.describe(profile, job, experiment_id),
         display_name=f"{mark.profile}-{mark.name}",
         description=f"{SENTENCE}\nmnist-schedule: {mark.profile} {mark.name} {mark.content}",
-        experiment_id=experiment_id,
-        pipeline_spec=runs.build_pipeline(job),
-        runtime_config=runs.build_config(profile, job),
-        service_account=profile.service_account,
         # Seconds come first in its dialect, and it knows no time zone in it.
         trigger=_build_trigger(f"0 {cron.normalise(schedule.cron)}", start, end),
         max_concurrency=str(schedule.max_concurrency),
         no_catchup=True,
-        mode=_mode(enabled=not schedule.paused),
+        mode=DISABLE if schedule.paused else ENABLE,
     )
 
 
 def build_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> kfp_server_api.V2beta1RecurringRun:
-    """What makes the same schedule once more, firing."""
+    """Build the request that creates the same schedule once more, enabled."""
     old = recurring_run.trigger.cron_schedule
     return kfp_server_api.V2beta1RecurringRun(
+        **runs.describe_again(recurring_run),
         display_name=recurring_run.display_name,
         description=recurring_run.description,
-        experiment_id=recurring_run.experiment_id,
-        pipeline_spec=recurring_run.pipeline_spec,
-        pipeline_version_reference=recurring_run.pipeline_version_reference,
-        runtime_config=recurring_run.runtime_config,
-        service_account=recurring_run.service_account or None,
         trigger=_build_trigger(old.cron, old.start_time, old.end_time),
         max_concurrency=recurring_run.max_concurrency,
         no_catchup=True,
-        mode=_mode(enabled=True),
+        mode=ENABLE,
     )
 
 
 def read_existing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> Existing:
-    """A recurring run, whoever made it, as a schedule."""
+    """Read a recurring run, whoever made it, as a schedule."""
+    match = MARK.search(recurring_run.description or "")
     trigger = recurring_run.trigger
     timing = trigger and (trigger.cron_schedule or trigger.periodic_schedule)
     end = timing.end_time if timing else None
     return Existing(
         id=recurring_run.recurring_run_id,
         title=recurring_run.display_name or "",
-        mark=read_mark(recurring_run),
+        mark=Mark(**match.groupdict()) if match else None,
         cron=_read_cron(trigger),
         time_zone=profile.controller_time_zone,
         paused="DISABLED" in (recurring_run.status, f"{recurring_run.mode}D"),
@@ -97,17 +96,12 @@ def read_existing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta
     )
 
 
-def read_mark(recurring_run: kfp_server_api.V2beta1RecurringRun) -> Mark | None:
-    """The mark in a description; None when somebody else made it."""
-    match = MARK.search(recurring_run.description or "")
-    return Mark(**match.groupdict()) if match else None
-
-
 def has_missed(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> bool:
     """Whether a paused schedule would have fired since it was made.
 
     Kubeflow Pipelines makes up for the last of the times that were missed as soon as the schedule is enabled, whatever
-    `no_catchup` says, and counts from the last run, of which it does not tell.
+    `no_catchup` says. It counts from the last run, whose time its API does not give; the time at which the schedule was
+    made is earlier.
     """
     timing = recurring_run.trigger and recurring_run.trigger.cron_schedule
     five = _read_cron(recurring_run.trigger)
@@ -131,12 +125,8 @@ def _build_trigger(expression: str, start: datetime | None, end: datetime | None
     return kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=expression, **times))
 
 
-def _mode(*, enabled: bool) -> str:
-    return str(kfp_server_api.RecurringRunMode.ENABLE if enabled else kfp_server_api.RecurringRunMode.DISABLE)
-
-
 def _read_cron(trigger: kfp_server_api.V2beta1Trigger | None) -> str:
-    """Five fields where the seconds are 0; otherwise what stands there."""
+    """Five fields where the seconds are 0; otherwise the platform's own words."""
     if trigger and trigger.cron_schedule:
         text = str(trigger.cron_schedule.cron or "")
         fields = text.split()

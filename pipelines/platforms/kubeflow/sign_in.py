@@ -1,4 +1,4 @@
-"""What a profile shows to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
+"""The credentials that a profile shows to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
 
 Secrets are read when they are needed, since files and variables change, and go nowhere but into headers.
 """
@@ -7,16 +7,37 @@ import functools
 import re
 from typing import Any, Protocol
 
+from components.mnist.errors import mask_tokens
 from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
 from pipelines.platforms.kubeflow.dex import DexSession
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.secrets import hide, read_secret
+from pipelines.platforms.kubeflow.secrets import read_secret
 
-TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in a header: neither spaces nor a second line
+TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can carry: neither spaces nor a second line
 GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 GOOGLE_SECONDS = 30.0
 LONGEST_REASON = 300  # characters of Google's own words that are repeated
+
+# What Google's refusal means, by whether there were credentials, and whether they act as a service account.
+GOOGLE_REFUSALS = {
+    ("missing", True): "no Google credentials were found ({reason}). Sign in: gcloud auth application-default login",
+    ("missing", False): (
+        "the Google credentials at hand give no token for Identity-Aware Proxy ({reason}); a person's never do. Name a "
+        "service account in sign_in.service_account that may pass the proxy, and on which you have the role Service "
+        "Account Token Creator; or name the file of a service account's key in GOOGLE_APPLICATION_CREDENTIALS."
+    ),
+    ("refused", True): (
+        "Google gives no token for {account} ({reason}). Have your credentials expired (gcloud auth "
+        "application-default login), and have you the role Service Account Token Creator on it (gcloud iam "
+        "service-accounts add-iam-policy-binding {account} --role=roles/iam.serviceAccountTokenCreator "
+        "--member=user:EMAIL)?"
+    ),
+    ("refused", False): (
+        "Google gives no token for Identity-Aware Proxy ({reason}). Is the service account's key in "
+        "GOOGLE_APPLICATION_CREDENTIALS still valid?"
+    ),
+}
 
 
 class Access(Protocol):
@@ -29,24 +50,29 @@ class Access(Protocol):
     advice: str
 
     def headers(self) -> dict[str, str]:
-        """What the next request shows.
+        """Make the headers that sign the next request.
 
         Raises:
             SignInError: The credentials are missing, empty, wrong or expired.
-            TransientError: Who gives out sessions or tokens can't be reached.
+            TransientError: The server that gives out sessions or tokens can't be reached.
         """
 
     def renew(self) -> bool:
-        """Give up what the host refused; returns whether there is something else to show now."""
+        """Give up what the host refused; returns whether there are other credentials now."""
 
 
 def prepare(profile: KubeflowProfile) -> Access:
-    """The way to sign in that a profile names; nothing is read or sent yet."""
+    """Choose the way to sign in that a profile names; nothing is read or sent yet."""
     match profile.sign_in:
         case TokenSignIn(file=file, variable=variable):
-            return Token(file=file, variable=variable, advice=_advise_token(file, variable))
+            then = f", then: export {variable}=..." if variable else f" and put it into {file}."
+            return Token(file=file, variable=variable, advice=f"Get a new token{then}")
         case ServiceAccountSignIn(file=file):
-            return Token(file=file, variable=None, advice=_advise_service_account(file))
+            advice = (
+                f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod "
+                "have that volume, and may its service account use Kubeflow Pipelines in the namespace?"
+            )
+            return Token(file=file, variable=None, advice=advice)
         case DexSignIn():
             return DexSession(profile, profile.sign_in)
         case IapSignIn():
@@ -56,7 +82,7 @@ def prepare(profile: KubeflowProfile) -> Access:
 
 
 class Nothing:
-    """Shows nothing."""
+    """No credentials."""
 
     advice = 'The profile has sign_in = { method = "none" }: choose how to sign in, see mnist.example.toml.'
 
@@ -65,7 +91,7 @@ class Nothing:
         return {}
 
     def renew(self) -> bool:
-        """Nothing stays nothing."""
+        """Never."""
         return False
 
 
@@ -79,21 +105,20 @@ class Token:
         self._shown = ""
 
     def headers(self) -> dict[str, str]:
-        """The token as it is now."""
+        """Read the token as it is now."""
         self._shown = self._read()
         return {"Authorization": f"Bearer {self._shown}"}
 
     def renew(self) -> bool:
-        """Whether another token has come into the file meanwhile."""
+        """Whether the file has another token meanwhile."""
         return self._read() != self._shown
 
     def _read(self) -> str:
         token = read_secret("token", file=self._file, variable=self._variable).strip()
         if not TOKEN.fullmatch(token):
-            place = f"environment variable {self._variable}" if self._variable else str(self._file)
+            source = f"environment variable {self._variable}" if self._variable else f"file {self._file}"
             raise SignInError(
-                f"sign_in: the {place} holds something else than a token, which has neither spaces nor line breaks. "
-                f"{self.advice}"
+                f"sign_in: the {source} holds no token, which has neither spaces nor line breaks. {self.advice}"
             )
         return token
 
@@ -110,7 +135,7 @@ class Iap:
         self._credentials: Any = None
 
     def headers(self) -> dict[str, str]:
-        """The token, a new one when it is about to expire."""
+        """Make the header, with a new token when the last is about to expire."""
         # Imported late: only this way to sign in needs it.
         from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
         from google.auth.transport.requests import Request
@@ -121,12 +146,13 @@ class Iap:
                 self._credentials = self._find(request)
             if not self._credentials.valid:
                 self._credentials.refresh(request)
-        except DefaultCredentialsError as error:
-            raise SignInError(self._explain_missing(error)) from None
         except TransportError as error:
-            raise TransientError(f"sign_in: Google cannot be reached ({_words(error)}). Check the network.") from None
+            raise TransientError(f"sign_in: Google cannot be reached ({_reason(error)}). Check the network.") from None
         except (GoogleAuthError, ValueError) as error:
-            raise SignInError(self._explain_refused(error)) from None
+            account = self._sign_in.service_account
+            trouble = "missing" if isinstance(error, DefaultCredentialsError) else "refused"
+            words = GOOGLE_REFUSALS[trouble, account is not None].format(account=account, reason=_reason(error))
+            raise SignInError(f"sign_in: {words}") from None
         return {"Authorization": f"Bearer {self._credentials.token}"}
 
     def renew(self) -> bool:
@@ -151,48 +177,8 @@ class Iap:
             account, target_audience=self._sign_in.client_id, include_email=True
         )
 
-    def _explain_missing(self, error: Exception) -> str:
-        if self._sign_in.service_account:
-            return (
-                f"sign_in: no Google credentials were found ({_words(error)}). Sign in: gcloud auth "
-                "application-default login"
-            )
-        return (
-            f"sign_in: the Google credentials at hand give no token for Identity-Aware Proxy ({_words(error)}); a "
-            "person's never do. Name a service account in sign_in.service_account that may pass the proxy, and on "
-            "which you have the role Service Account Token Creator; or name the file of a service account's key in "
-            "GOOGLE_APPLICATION_CREDENTIALS."
-        )
 
-    def _explain_refused(self, error: Exception) -> str:
-        account = self._sign_in.service_account
-        if account:
-            return (
-                f"sign_in: Google gives no token for {account} ({_words(error)}). Have your credentials expired "
-                "(gcloud auth application-default login), and have you the role Service Account Token Creator on it "
-                f"(gcloud iam service-accounts add-iam-policy-binding {account} "
-                "--role=roles/iam.serviceAccountTokenCreator --member=user:EMAIL)?"
-            )
-        return (
-            f"sign_in: Google gives no token for Identity-Aware Proxy ({_words(error)}). Is the service account's key "
-            "in GOOGLE_APPLICATION_CREDENTIALS still valid?"
-        )
-
-
-def _words(error: Exception) -> str:
-    """The first argument only: others may be what the sign-in server answered, with what it holds."""
+def _reason(error: Exception) -> str:
+    # The first argument only: others may be what the sign-in server answered, with its secrets.
     line = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
-    return hide(line, {})[:LONGEST_REASON]
-
-
-def _advise_token(file: str | None, variable: str | None) -> str:
-    if variable:
-        return f"Get a new token, then: export {variable}=..."
-    return f"Get a new token and put it into {file}."
-
-
-def _advise_service_account(file: str) -> str:
-    return (
-        f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod have "
-        "that volume, and may its service account use Kubeflow Pipelines in the namespace?"
-    )
+    return mask_tokens(line)[:LONGEST_REASON]

@@ -1,4 +1,4 @@
-"""What Argo, which runs the steps for Kubeflow Pipelines, knows of a run and the API v2beta1 does not tell.
+"""What Argo, which runs the steps for Kubeflow Pipelines, knows of a run and the API v2beta1 does not say.
 
 That is why a step failed, whether its outputs came from the cache, and whether a person ended the run. The API v1beta1
 of the same server hands out Argo's Workflow, where it still exists.
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 FAILED = ("Failed", "Error")
-DONE = ("Skipped", "Omitted", "Succeeded", *FAILED)
+POD_DELETED = "pod deleted"  # Argo's whole message for a pod that disappeared
+NOT_RETRIED = (
+    "its pod was deleted, as when its node is taken away; Kubeflow Pipelines does not retry that. Submit the run again."
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Workflow:
 
     @property
     def was_terminated(self) -> bool:
-        """Whether Kubeflow Pipelines was asked to end it: it then sets a deadline of no time."""
+        """Whether Kubeflow Pipelines was asked to end it, which sets a deadline of 0 seconds."""
         return self.spec.get("activeDeadlineSeconds") == 0
 
     @property
@@ -35,14 +38,15 @@ class Workflow:
         return _read_text(self.status, "message")
 
     def find_message(self, step: str) -> str:
-        """Why a step failed: what its container left behind, or what kept it from starting; of the last attempt."""
+        """Why the last attempt of a step failed: what its container left behind, or why its pod did not start."""
         nodes = [node for node in self._list_nodes(step) if node.get("phase") in FAILED and _read_text(node, "message")]
         # A node around the attempts has a message of its own, which says less.
         nodes = [node for node in nodes if node.get("type") in ("Pod", "Plugin")] or nodes
         last = max(
             nodes, key=lambda node: (_read_text(node, "finishedAt"), _read_text(node, "displayName")), default={}
         )
-        return _read_text(last, "message")
+        message = _read_text(last, "message")
+        return NOT_RETRIED if message == POD_DELETED else message
 
     def is_cached(self, step: str) -> bool:
         """Whether the outputs of a step came from an earlier run: its container was then skipped."""
@@ -50,7 +54,7 @@ class Workflow:
         return phases == ["Skipped"]
 
     def _list_nodes(self, step: str) -> list[Mapping[str, Any]]:
-        """A step's nodes: its driver, itself, and what lies within it."""
+        """A step's nodes: its driver, itself, and those within it."""
         nodes = list(dict(self.status.get("nodes") or {}).values())
         own = [node for node in nodes if node.get("displayName") in (step, f"{step}-driver")]
         ids = {node.get("id") for node in own}

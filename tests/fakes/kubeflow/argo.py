@@ -1,4 +1,4 @@
-"""What Kubeflow Pipelines and Argo tell of a run while its steps go on, as they really list it.
+"""What Kubeflow Pipelines and Argo say of a run while its steps go on, as they really list it.
 
 The API v2beta1 shows each node of Argo's workflow as a task: the run itself, `root`, a driver and a container for each
 step; no node's message, no pod, and 1970 for times that have not come. Argo's own workflow has the messages.
@@ -16,6 +16,7 @@ PHASES = {
     "RUNNING": "Running",
     "SUCCEEDED": "Succeeded",
     "FAILED": "Failed",
+    "ERROR": "Error",  # which Kubeflow Pipelines shows as FAILED
     "SKIPPED": "Skipped",
     "RUNTIME_STATE_UNSPECIFIED": "Omitted",  # Kubeflow Pipelines does not know this phase of Argo's
 }
@@ -27,8 +28,9 @@ class Step:
 
     Attributes:
         state: RUNNING, SUCCEEDED, FAILED; CACHED for outputs of an earlier run, OMITTED when what it needs failed,
-            DRIVER_FAILED when it could not be prepared.
-        message: What its container left behind, or why its pod did not start.
+            DRIVER_FAILED when it could not be prepared, RETRYING while it waits for its next attempt, VANISHED when its
+            pod was deleted with its node: an error to Argo, which it does not retry.
+        message: What its container left behind, or why its pod did not start; of every attempt that failed.
         seconds: From its start to its end.
         attempts: How many containers were started; all but the last failed.
     """
@@ -75,7 +77,7 @@ def list_nodes(name: str, state: str, started: datetime, steps: Mapping[str, Ste
 
 
 def _list_step(name: str, step: Step, at: datetime) -> list[Node]:
-    end = None if step.state == "RUNNING" else at + timedelta(seconds=step.seconds)
+    end = None if step.state in ("RUNNING", "RETRYING") else at + timedelta(seconds=step.seconds)
     if step.state == "OMITTED":
         omitted = "RUNTIME_STATE_UNSPECIFIED"
         return [Node(each, "Skipped", omitted, at, at, "root") for each in (f"{name}-driver", name)]
@@ -88,22 +90,28 @@ def _list_step(name: str, step: Step, at: datetime) -> list[Node]:
     if step.state == "CACHED":
         skipped = Node("executor", "Skipped", "SKIPPED", at, at, name, "when 'true != true' evaluated false")
         return [driver, Node(name, "DAG", "SUCCEEDED", at, end, "root"), skipped]
-    return [driver, Node(name, "DAG", step.state, at, end, "root"), *_list_attempts(name, step, at, end)]
+    state = {"RETRYING": "RUNNING", "VANISHED": "ERROR"}.get(step.state, step.state)
+    return [driver, Node(name, "DAG", state, at, end, "root"), *_list_attempts(name, step, state, at, end)]
 
 
-def _list_attempts(name: str, step: Step, at: datetime, end: datetime | None) -> list[Node]:
-    if step.attempts == 1:
+def _list_attempts(name: str, step: Step, state: str, at: datetime, end: datetime | None) -> list[Node]:
+    if step.state == "VANISHED":
+        pod = Node("executor(0)", "Pod", "ERROR", at, end, name, "pod deleted")
+        return [Node("executor", "Retry", "ERROR", at, end, name, "pod deleted"), pod]
+    if step.attempts == 1 and step.state != "RETRYING":
         return [Node("executor", "Pod", step.state, at, end, name, step.message)]
     words = "No more retries left" if step.state == "FAILED" else ""
-    nodes = [Node("executor", "Retry", step.state, at, end, name, words)]
-    for attempt in range(step.attempts - 1):
+    nodes = [Node("executor", "Retry", state, at, end, name, words)]
+    for attempt in range(step.attempts):
+        last = attempt == step.attempts - 1 and step.state != "RETRYING"
         moment = at + timedelta(seconds=attempt)
-        nodes.append(Node(f"executor({attempt})", "Pod", "FAILED", moment, moment, name, "pod deleted"))
-    return [*nodes, Node(f"executor({step.attempts - 1})", "Pod", step.state, at, end, name, step.message)]
+        shown = step.state if last else "FAILED"
+        nodes.append(Node(f"executor({attempt})", "Pod", shown, moment, end if last else moment, name, step.message))
+    return nodes
 
 
 def spell_tasks(run_id: str, created: str, nodes: list[Node]) -> list[dict[str, Any]]:
-    """The nodes as the API v2beta1 tells them, in the order of their ids."""
+    """The nodes as the API v2beta1 lists them, in the order of their ids."""
     return [
         {
             "run_id": run_id,
@@ -112,7 +120,7 @@ def spell_tasks(run_id: str, created: str, nodes: list[Node]) -> list[dict[str, 
             "create_time": created,
             "start_time": spell_time(node.start),
             "end_time": spell_time(node.end) if node.end else NEVER,
-            "state": node.state,
+            "state": "FAILED" if node.state == "ERROR" else node.state,
             "child_tasks": [{"pod_name": _id(nodes[0], each)} for each in nodes if each.parent == node.name],
         }
         for node in sorted(nodes, key=_digits)

@@ -1,4 +1,4 @@
-"""What stands before a played Kubeflow Pipelines: nothing, tokens, Dex behind either doorkeeper, or Google's proxy."""
+"""What guards a played Kubeflow Pipelines: nothing, tokens, Dex behind either proxy, or Google's proxy."""
 
 import json
 import secrets
@@ -154,7 +154,7 @@ class DexDoor:
 
     def _start_login(self, back: str) -> Reply:
         query = urlencode({"client_id": "kubeflow", "response_type": "code", "state": f"{secrets.token_hex(4)}:{back}"})
-        # Not the session: a cookie that stands before anybody signed in.
+        # Not the session: a cookie that is set before anybody signed in.
         return lead(
             f"{self._login_page}/auth?{query}", **{"Set-Cookie": "_oauth2_proxy_csrf=abcdefghijkl; Path=/; HttpOnly"}
         )

@@ -1,12 +1,17 @@
-"""Jobs for a played Kubeflow: the real pipeline, compiled with and without what needs a platform spec."""
+"""Profiles, jobs and time for a played Kubeflow: the real pipeline, with and without a platform spec."""
 
 import functools
 from typing import Any
 
+from urllib3.connection import HTTPConnection
+from urllib3.response import HTTPResponse
+from urllib3.util.wait import wait_for_read
+
 from pipelines import compilation, parameters, training
 from pipelines.compilation import Job
 from pipelines.platforms.kubeflow.profile import KubeflowProfile, StorageSecret, Toleration
-from tests.fakes.kubeflow.server import KubeflowServer
+from tests.fakes.clock import Clock
+from tests.fakes.kubeflow.server import UNANSWERED, KubeflowServer
 
 DIGEST = f"sha256:{'5f' * 32}"
 REFERENCES = {name: f"registry.example/team/{name}@{DIGEST}" for name in ("mnist-python-steps", "mnist-python-trainer")}
@@ -34,19 +39,30 @@ def new_job(*, with_platform: bool = False) -> Job:
         tolerations=(Toleration(key="nvidia.com/gpu", operator="Exists"),),
         storage_secrets=(StorageSecret(name="gcs", mount="/secret", variables={"KEY": "key.json"}),),
     )
-    place = profile.placement(REFERENCES) if with_platform else training.Placement()
-    pipeline = training.build(place)
+    pipeline = training.build(profile.placement(REFERENCES) if with_platform else training.Placement())
     return Job(compilation.compile_documents(pipeline), parameters.read_defaults(pipeline))
 
 
-def shorten_waits(monkeypatch: Any) -> None:
-    """Let clients lose patience within a test's time."""
-    from pipelines.platforms import retrying
-    from pipelines.platforms.kubeflow import client, network
+def play_time(monkeypatch: Any) -> Clock:
+    """Let time pass for clients only while they wait, and let them lose patience as soon as the server falls silent."""
+    from google.api_core.retry import retry_base, retry_unary
 
-    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.005)
-    monkeypatch.setattr(retrying, "LONGEST_WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.6)
-    monkeypatch.setattr(retrying, "LOOK_SECONDS", (0.0, 0.005))
-    monkeypatch.setattr(client, "EXTRAS_SECONDS", 0.1)
-    monkeypatch.setattr(network, "ANSWER_SECONDS", 0.2)
+    from pipelines.platforms import retrying
+    from pipelines.platforms.kubeflow import connection
+
+    clock = Clock()
+    for module in (retry_base, retry_unary, retrying, connection):
+        monkeypatch.setattr(module, "time", clock)
+    read_answer = HTTPConnection.getresponse
+
+    def get_answer(self: HTTPConnection) -> HTTPResponse:
+        # Not a short timeout: on a busy machine it could be over before the server has taken the call.
+        address = self.sock.getsockname()
+        while not wait_for_read(self.sock, timeout=0.002):
+            if address in UNANSWERED:
+                UNANSWERED.discard(address)  # at once, since another client may get the port
+                raise TimeoutError("timed out")
+        return read_answer(self)
+
+    monkeypatch.setattr(HTTPConnection, "getresponse", get_answer)
+    return clock

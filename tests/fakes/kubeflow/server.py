@@ -15,7 +15,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from tests.fakes.kubeflow.state import State
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST instead of FIN
 LONGEST_SILENCE_SECONDS = 5.0
+# Addresses of clients whose answer will not come, once the server has done all that it does with the call.
+UNANSWERED: set[tuple[str, int]] = set()
 ROUTES = {
     "GetHealthz": r"GET /apis/v2beta1/healthz",
     "ListExperiments": r"GET /apis/v2beta1/experiments",
@@ -48,7 +49,7 @@ ROUTES = {
 }
 # What a fault answers instead of carrying a call out.
 ANSWERS = {
-    "400": "Invalid input error: the server was told to refuse this",
+    "400": "Invalid input error: the server refuses this for a test",
     "401": "Unauthenticated: request lacks valid credentials",
     "403": "PermissionDenied: User 'user@example.com' is not authorized",
     "404": "ResourceNotFoundError: it is not here",
@@ -119,11 +120,13 @@ class KubeflowServer:
         self._encryption = encryption
         self._faults: dict[str, Fault] = {}
         self._faults_after: dict[str, tuple[str, Fault]] = {}
-        self._refuse_after: tuple[str, float] | None = None
+        self._refuse_after = ""
         self._open: set[socket.socket] = set()
         self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._listener = self._listen(0)
+        self._listener = self._bind(0)
+        self._is_listening = False
+        self.accept()
         self.port: int = self._listener.server_port
         self.origin = f"{'https' if encryption else 'http'}://localhost:{self.port}"
         self.host = self.origin + path
@@ -151,24 +154,36 @@ class KubeflowServer:
         """Let a fault happen at a call from when another has been taken."""
         self._faults_after[first] = call, Fault(kind, times)
 
-    def refuse(self, seconds: float, *, after: str = "") -> None:
-        """Refuse connections for a while: now, or from when a call has been answered."""
+    def refuse(self, *, after: str = "") -> None:
+        """Drop all connections and refuse new ones, now or from when a call has been answered, until `accept`."""
         if after:
-            self._refuse_after = after, seconds
+            self._refuse_after = after
             return
-        self._refuse(seconds)
+        self._refuse()
 
-    def _refuse(self, seconds: float, *, but: socket.socket | None = None) -> None:
+    def accept(self) -> None:
+        """Accept connections again."""
+        if not self._is_listening:
+            self._is_listening = True
+            self._listener.server_activate()
+            loop = threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
+            loop.start()
+
+    def _refuse(self, *, but: socket.socket | None = None) -> None:
+        """Refuse connections, and drop all but one, whose call is still to be answered.
+
+        A client that waits for an answer while this happens would see a reset instead of a refusal; so nobody may wait
+        but the caller of the one connection, and clients need patience (`network.ANSWER_SECONDS`).
+        """
         self._stop_listening(but=but)
-        timer = threading.Timer(seconds, self._listen_again)
-        timer.daemon = True
-        timer.start()
+        # Bound, but not listening: the system refuses who connects, and gives the port to no other program.
+        self._listener = self._bind(self.port)
 
     def script(self, *scenes: Mapping[str, Any]) -> None:
         """What `GetRun` finds, one scene for each time; the last stays. See `State.show`."""
         self.state.scenes = list(scenes)
 
-    def _listen(self, port: int) -> ThreadingHTTPServer:
+    def _bind(self, port: int) -> ThreadingHTTPServer:
         played = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -201,23 +216,20 @@ class KubeflowServer:
             def handle_error(self, *_: object) -> None:
                 pass  # a client that went away
 
-        listener = Listener(("127.0.0.1", port), Handler)
+        listener = Listener(("127.0.0.1", port), Handler, bind_and_activate=False)
+        listener.server_bind()
         if self._encryption:
             listener.socket = self._encryption.wrap_socket(listener.socket, server_side=True)
-        threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True).start()
         return listener
 
     def _stop_listening(self, *, but: socket.socket | None = None) -> None:
-        """Refuse who comes, and end what stands except one connection, which is still to be answered."""
-        self._listener.shutdown()
+        if self._is_listening:
+            self._is_listening = False
+            self._listener.shutdown()
         self._listener.server_close()
         for connection in self._open - {but}:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-
-    def _listen_again(self) -> None:
-        if not self._closing.is_set():
-            self._listener = self._listen(self.port)
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers.get("Content-Length") or 0)
@@ -233,9 +245,9 @@ class KubeflowServer:
                 reply = self._answer(name, call, arguments, fault)
                 if name in self._faults_after:
                     later, self._faults[later] = self._faults_after.pop(name)
-            if self._refuse_after and self._refuse_after[0] == name:
-                seconds, self._refuse_after = self._refuse_after[1], None
-                self._refuse(seconds, but=handler.connection)
+            if name and self._refuse_after == name:
+                self._refuse_after = ""
+                self._refuse(but=handler.connection)
                 handler.close_connection = True
         _send(handler, reply or self._answer_page(call), fault, self._closing)
 
@@ -293,7 +305,7 @@ def _answer_fault(fault: Fault) -> Reply:
         return Reply(200, fault.body or b"", {"Content-Type": "application/json"})
     status = int(fault.kind)
     reply = _spell_refusal(status, ANSWERS[fault.kind])
-    if status in (502, 503, 504):  # of what stands before the server
+    if status in (502, 503, 504):  # of a proxy before the server
         reply = Reply(status, ANSWERS[fault.kind].encode(), {"Content-Type": "text/plain"})
     more = {"Retry-After": fault.retry_after} if fault.retry_after else {}
     return Reply(status, reply.body if fault.body is None else fault.body, {**reply.headers, **more})
@@ -302,7 +314,9 @@ def _answer_fault(fault: Fault) -> Reply:
 def _send(handler: BaseHTTPRequestHandler, reply: Reply, fault: Fault | None, closing: threading.Event) -> None:
     kind = fault.kind if fault else ""
     if kind in ("timeout", "lost"):
+        UNANSWERED.add(handler.client_address)
         closing.wait(LONGEST_SILENCE_SECONDS)
+        UNANSWERED.discard(handler.client_address)
     if kind in ("timeout", "lost", "cut"):
         _cut(handler, b"")
         return
@@ -326,6 +340,5 @@ def _cut(handler: BaseHTTPRequestHandler, content: bytes) -> None:
     if content:
         handler.wfile.write(content)
         handler.wfile.flush()
-        time.sleep(0.02)  # or the reset would overtake the bytes
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     handler.connection.close()

@@ -5,6 +5,7 @@ import json
 import secrets
 import zoneinfo
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,12 +26,12 @@ HALF: dict[str, Any] = {"state": "RUNNING", "steps": {"ingest": Step("SUCCEEDED"
 SUCCESS: dict[str, Any] = {"state": "SUCCEEDED", "steps": {name: Step("SUCCEEDED") for name in STEPS}}
 
 
-def fail_at(step: str, message: str = "") -> dict[str, Any]:
-    """A scene: a step fails, those after it are not started."""
-    place = STEPS.index(step)
-    states = {name: "SUCCEEDED" if STEPS.index(name) < place else "OMITTED" for name in STEPS}
-    steps = {name: Step(state) for name, state in states.items()}
-    return {"state": "FAILED", "steps": {**steps, step: Step("FAILED", message)}}
+def fail_at(step: str, message: str = "", *, state: str = "FAILED") -> dict[str, Any]:
+    """A scene: a step fails, or comes to another state that ends the run; those after it are not started."""
+    order = STEPS.index(step)
+    states = {name: "SUCCEEDED" if STEPS.index(name) < order else "OMITTED" for name in STEPS}
+    steps = {name: Step(each) for name, each in states.items()}
+    return {"state": "FAILED", "steps": {**steps, step: Step(state, message)}}
 
 
 class State:
@@ -41,7 +42,7 @@ class State:
         scenes: What runs go through, see `show`.
         time_zone: Of the controller.
         has_v1: Whether the older API is still there.
-        version: Of the server, as it tells it.
+        version: Of the server, as it gives it.
     """
 
     def __init__(self, namespaces: tuple[str, ...]) -> None:
@@ -61,7 +62,7 @@ class State:
     def take(self, name: str, arguments: tuple[str, ...], query: dict[str, str], content: Any) -> Any:
         """Carry out a call of `kubeflow_server.ROUTES`."""
         methods: dict[str, Callable[..., Any]] = {
-            "GetHealthz": self._tell_health,
+            "GetHealthz": self._get_health,
             "ListExperiments": lambda: self._list(self.experiments, "Experiments", query),
             "CreateExperiment": lambda: self._create_experiment(read_model("V2beta1Experiment", content)),
             "GetExperiment": lambda id: _find(self.experiments, id, "Experiment"),
@@ -79,7 +80,7 @@ class State:
         }
         return methods[name](*arguments)
 
-    def _tell_health(self) -> dict[str, Any]:
+    def _get_health(self) -> dict[str, Any]:
         has_users = bool(self._namespaces)
         return {
             "commit_sha": "unknown",
@@ -89,7 +90,7 @@ class State:
         }
 
     def show(self, run_id: str, state: str, steps: Mapping[str, Step] | None = None, **more: Any) -> None:
-        """Bring a run where a scene has it.
+        """Put a run into the state that a scene has.
 
         Args:
             state: Of the run, as the API names it.
@@ -104,7 +105,11 @@ class State:
             run["run_details"] = {"task_details": spell_tasks(run_id, run["created_at"], self._nodes(run_id))}
 
     def tick(self, now: datetime) -> list[str]:
-        """Let the controller start what is due, as it does every few seconds; returns the ids of the runs."""
+        """Let the controller start what is due, as it does every few seconds; returns the ids of the runs.
+
+        A time that comes while as many runs are active as may be is missed. The last one missed is started as soon as
+        a run has ended, even with `no_catchup`, as the real controller does.
+        """
         started = []
         for id, job in self.recurring_runs.items():
             due = self._find_due(id, job, now)
@@ -219,7 +224,7 @@ class State:
     def _get_run(self, id: str) -> dict[str, Any]:
         run = _find(self.runs, id, "Run")
         if run["state"] == "CANCELING":
-            # The real server does not remember that it was a person who ended it.
+            # The real server does not remember that a person ended it.
             self.show(id, "FAILED", {name: _end(step) for name, step in self._steps.get(id, {}).items()})
         elif self.scenes and run["state"] not in ENDED:
             self.show(id, **(self.scenes.pop(0) if len(self.scenes) > 1 else self.scenes[0]))
@@ -261,7 +266,7 @@ class State:
         return _cut_page(field, found, query)
 
     def _read_scope(self, query: Mapping[str, str]) -> Callable[[Mapping[str, Any]], bool]:
-        """Check what a list is asked to hold, and tell what belongs to it."""
+        """Check what a list is asked to hold; returns whether an item belongs to it."""
         if id := query.get("experiment_id"):
             self._check_namespace(_find(self.experiments, id, "Experiment")["namespace"], "the experiment")
             return lambda item: bool(item["experiment_id"] == id)
@@ -284,7 +289,9 @@ class State:
 
 
 def _end(step: Step) -> Step:
-    """What becomes of a step when its run is ended."""
+    """What becomes of a step when its run is ended; between two attempts, the last one's failure stays."""
+    if step.state == "RETRYING":
+        return replace(step, state="FAILED")
     return Step("FAILED", "Step exceeded its deadline") if step.state == "RUNNING" else step
 
 

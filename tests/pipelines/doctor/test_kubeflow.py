@@ -13,11 +13,12 @@ import pytest
 
 from pipelines import checks
 from pipelines.checks import Finding, Verdict, perform
-from pipelines.platforms import retrying, shared_checks
+from pipelines.platforms import shared_checks
 from pipelines.platforms.kubeflow import checks as kubeflow_checks
 from pipelines.platforms.kubeflow.client import Kubeflow
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from tests.conftest import Web
+from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.kubeflow.doors import DexDoor, IapDoor, TokenDoor
 from tests.fakes.kubeflow.jobs import new_job
@@ -46,7 +47,7 @@ def token(ends: float) -> str:
 
 
 @pytest.fixture(autouse=True)
-def direct(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
 
 
@@ -71,7 +72,7 @@ def test_a_wrong_host_is_one_failing_line(monkeypatch: pytest.MonkeyPatch) -> No
     assert {each.verdict for name, each in found.items() if name != "host"} == {Verdict.SKIPPED}
 
 
-def test_a_host_without_pipelines_is_told() -> None:
+def test_a_host_without_pipelines_is_reported() -> None:
     with KubeflowServer(path="/pipeline") as server:
         found = look(f"{server.origin}/pipeline/v2")
         assert found["host"].verdict is Verdict.OK  # its dashboard answers to any address
@@ -79,7 +80,7 @@ def test_a_host_without_pipelines_is_told() -> None:
         assert "On a whole Kubeflow it ends with /pipeline." in found["sign-in"].text
 
 
-def test_another_server_is_told(web: Web) -> None:
+def test_another_server_is_reported(web: Web) -> None:
     found = look(web.address)["host"]
     assert found.verdict is Verdict.FAILING
     assert "answers, but not as Kubeflow Pipelines does (404 Not Found)." in found.text
@@ -108,7 +109,7 @@ def test_a_certificate_must_be_trusted(encryption: ssl.SSLContext, tmp_path: Pat
         )
 
 
-def test_a_file_of_certificates_that_is_not_there_is_named(encryption: ssl.SSLContext, tmp_path: Path) -> None:
+def test_a_missing_file_of_certificates_is_named(encryption: ssl.SSLContext, tmp_path: Path) -> None:
     found = look("https://127.0.0.1:9", ca_file=str(tmp_path / "none.pem"))["host"]
     assert found.verdict is Verdict.FAILING
     assert "none.pem: no certificates can be read from it" in found.text
@@ -118,8 +119,8 @@ def test_a_file_of_certificates_that_is_not_there_is_named(encryption: ssl.SSLCo
     ("host", "stays"),
     [("http://127.0.0.1:8080/pipeline", True), ("http://localhost:8080", True), ("http://kubeflow.example.com", False)],
 )
-def test_what_goes_unencrypted_must_stay_on_this_machine(host: str, stays: bool) -> None:
-    assert kubeflow_checks.stays_here(host) is stays
+def test_credentials_go_unencrypted_only_within_this_machine(host: str, stays: bool) -> None:
+    assert kubeflow_checks.is_local(host) is stays
 
 
 # --- signing in ----------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def test_a_token_for_googles_proxy_may_end_soon(tmp_path: Path, monkeypatch: pyt
         assert found == Finding(Verdict.OK, "works (iap); the token is renewed by itself")
 
 
-def test_a_token_that_ended_is_told_without_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_ended_is_reported_without_asking_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     with KubeflowServer(door=(door := TokenDoor())) as server:
         old = token(time.time() - 86400)
         monkeypatch.setenv("KUBEFLOW_TOKEN", old)
@@ -178,7 +179,7 @@ def test_a_token_that_ended_is_told_without_asking(monkeypatch: pytest.MonkeyPat
         assert old not in found["sign-in"].text
 
 
-def test_a_token_that_the_host_does_not_take_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_the_host_does_not_take_is_reported_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     with KubeflowServer(door=TokenDoor("good")) as server:
         monkeypatch.setenv("KUBEFLOW_TOKEN", "hunter2-hunter2")
         found = look(server.host, sign_in=variable("KUBEFLOW_TOKEN"))["sign-in"]
@@ -227,7 +228,7 @@ def test_a_token_that_does_not_say_when_it_ends_is_left_to_the_host(text: str) -
         ("2.2.0", {}, Verdict.FAILING, "need a server from 2.3 and below 3. Upgrade it: https://"),
         ("1.8.5", {}, Verdict.FAILING, "need a server from 2.3"),
         ("3.0.0", {}, Verdict.FAILING, "below 3"),
-        ("unknown", {}, Verdict.SKIPPED, "does not tell its version"),
+        ("unknown", {}, Verdict.SKIPPED, "does not give its version"),
     ],
 )
 def test_the_server_must_know_what_the_pipeline_asks_for(
@@ -239,7 +240,7 @@ def test_the_server_must_know_what_the_pipeline_asks_for(
     assert words in found.text
 
 
-def test_the_page_before_the_api_tells_its_version_in_words_of_its_own() -> None:
+def test_the_page_before_the_api_gives_its_version_under_another_name() -> None:
     cluster = profile("http://127.0.0.1")
     found = kubeflow_checks.judge_server({"apiServerTagName": "2.5.0", "apiServerReady": True}, cluster)
     assert found.text.startswith("Kubeflow Pipelines 2.5.0 fits")
@@ -248,7 +249,7 @@ def test_the_page_before_the_api_tells_its_version_in_words_of_its_own() -> None
     assert "kubectl logs" in found.text
 
 
-def test_a_server_that_tells_no_version_does_not_hide_what_comes_after_it(kubeflow_server: KubeflowServer) -> None:
+def test_a_server_without_a_version_does_not_keep_later_checks_from_running(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.state.version = "unknown"
     found = look(kubeflow_server.host, namespace="team-a")
     assert found["namespace"].verdict is found["experiment"].verdict is Verdict.OK
@@ -265,7 +266,7 @@ def test_a_namespace_is_named_where_there_are_some(kubeflow_server: KubeflowServ
         assert look(alone.host)["experiment"].verdict is Verdict.OK
 
 
-def test_who_may_not_see_the_namespace_is_told(
+def test_a_namespace_that_is_denied_is_reported(
     kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_TOKEN", token(time.time() + 86400))
@@ -275,10 +276,10 @@ def test_who_may_not_see_the_namespace_is_told(
     assert "Manage Contributors" in found.text
 
 
-def test_an_archived_experiment_is_told_with_what_mends_it(kubeflow_server: KubeflowServer) -> None:
+def test_an_archived_experiment_is_reported_with_what_mends_it(kubeflow_server: KubeflowServer) -> None:
     platform = Kubeflow(profile(kubeflow_server.host, namespace="team-a"))
     platform.submit(new_job(), name="first-1")
-    assert look(kubeflow_server.host, namespace="team-a")["experiment"].text == "mnist-training is there"
+    assert look(kubeflow_server.host, namespace="team-a")["experiment"].text == "mnist-training exists"
     next(iter(kubeflow_server.experiments.values()))["storage_state"] = "ARCHIVED"
     found = look(kubeflow_server.host, namespace="team-a")["experiment"]
     assert found.verdict is Verdict.FAILING
@@ -290,14 +291,13 @@ def test_an_archived_experiment_is_told_with_what_mends_it(kubeflow_server: Kube
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "cut", "page"])
-def test_troubles_are_told_at_once(kubeflow_server: KubeflowServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 60.0)  # nobody may wait for it
+def test_errors_are_reported_without_waiting(kubeflow_server: KubeflowServer, kind: str, clock: Clock) -> None:
     kubeflow_server.fail("ListExperiments", kind, times=9)
     assert look(kubeflow_server.host, namespace="team-a")["experiment"].verdict is Verdict.FAILING
+    assert clock.seconds == 0.0
 
 
-def test_a_silent_server_is_given_up(kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubeflow_checks, "ANSWER_SECONDS", 0.2)
+def test_a_silent_server_is_given_up(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.fail("GetHealthz", "timeout", times=9)
     found = look(kubeflow_server.host, namespace="team-a")["host"]
     assert found.verdict is Verdict.FAILING

@@ -114,13 +114,15 @@ def test_vertex_is_given_the_limits_from_which_it_chooses_a_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "longest"), [(kubeflow(), "604800s"), (vertex(), "3600s")], ids=["kubeflow", "vertex"]
+    ("profile", "first", "longest"),
+    [(kubeflow(), "15s", "604800s"), (vertex(), "60s", "3600s")],
+    ids=["kubeflow", "vertex"],
 )
-def test_training_alone_is_tried_again(profile: KubeflowProfile | VertexProfile, longest: str) -> None:
+def test_training_alone_is_tried_again(profile: KubeflowProfile | VertexProfile, first: str, longest: str) -> None:
     tasks = compile_for(profile)[0]["root"]["dag"]["tasks"]
     assert tasks["train"]["retryPolicy"] == {
         "maxRetryCount": 3,
-        "backoffDuration": "60s",
+        "backoffDuration": first,
         "backoffFactor": 2.0,
         "backoffMaxDuration": longest,
     }

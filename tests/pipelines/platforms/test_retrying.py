@@ -1,24 +1,26 @@
-"""Calls that are tried again, and things that are made once although answers get lost."""
+"""Calls that are retried, and things that are created once although answers get lost."""
 
 import pytest
 
 from pipelines.platforms import retrying
 from pipelines.platforms.base import DeniedError, PlatformError, TransientError
+from tests.fakes.clock import Clock
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "FIRST_WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(retrying, "LONGEST_WAIT_SECONDS", 0.002)
-    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 0.5)
-    monkeypatch.setattr(retrying, "LOOK_SECONDS", (0.0, 0.001))
+def _play_time(clock: Clock) -> None:
+    """No test waits."""
 
 
 class Shop:
-    """Makes things, and loses answers as told: each trouble is met once, in order.
+    """Makes things, and loses answers: each error happens once, in order.
+
+    Args:
+        troubles: Errors, each with whether the thing was made all the same.
+        blind: How often `find` is refused.
 
     Attributes:
-        made: What stands in the end.
+        made: All that was made.
     """
 
     def __init__(self, *troubles: tuple[PlatformError, bool], blind: int = 0) -> None:
@@ -46,7 +48,7 @@ def lost() -> TransientError:
     return TransientError("the answer was lost.", may_have_happened=True)
 
 
-def test_passing_troubles_pass() -> None:
+def test_transient_errors_are_retried() -> None:
     answers = iter([TransientError("busy."), TransientError("busy."), None])
 
     def read() -> str:
@@ -57,15 +59,16 @@ def test_passing_troubles_pass() -> None:
     assert retrying.call(read) == "answer"
 
 
-def test_troubles_that_stay_are_told_in_their_own_words() -> None:
+def test_errors_that_last_are_raised_in_their_own_words(clock: Clock) -> None:
     def read() -> None:
         raise TransientError("busy for ever.")
 
     with pytest.raises(TransientError, match=r"busy for ever\."):
         retrying.call(read)
+    assert retrying.GIVE_UP_SECONDS - retrying.LONGEST_WAIT_SECONDS <= clock.seconds <= retrying.GIVE_UP_SECONDS
 
 
-def test_what_another_try_cannot_change_is_not_tried_again() -> None:
+def test_other_errors_are_not_retried() -> None:
     tries = []
 
     def read() -> None:
@@ -89,7 +92,7 @@ def test_what_another_try_cannot_change_is_not_tried_again() -> None:
     ],
     ids=["calm", "not reached", "answer lost", "call lost", "both", "server broke after it was made"],
 )
-def test_one_thing_stands_in_the_end(shop: Shop) -> None:
+def test_there_is_one_thing_in_the_end(shop: Shop) -> None:
     assert retrying.create(shop.make, shop.find) == "thing"
     assert shop.made == ["thing"]
 

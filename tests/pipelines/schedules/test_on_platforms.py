@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from pipelines import container_images
-from pipelines.platforms import retrying
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.project import Project
 from tests.fakes.schedule_command import ScheduleCommand
@@ -80,7 +79,6 @@ def platform(request: pytest.FixtureRequest) -> Played:
 
 @pytest.fixture
 def schedule(platform: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 5.0)
     monkeypatch.chdir(tmp_path)
     return Command(platform, monkeypatch)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,11 +152,11 @@ def test_a_namespace_of_others_is_refused_with_whom_to_ask(
     assert "Ask the owner of the namespace team-b to add you as a contributor" in str(caught.value)
 
 
-def test_who_signs_in_as_nobody_and_is_denied_is_told_to_sign_in(
+def test_a_profile_without_sign_in_that_is_denied_is_advised_to_sign_in(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.fail("ListExperiments", "403")
-    with pytest.raises(DeniedError, match=r"\[cluster\] signs in as nobody: choose sign_in"):
+    with pytest.raises(DeniedError, match=r"\[cluster\] does not sign in: choose sign_in"):
         platform.submit(new_job(), name="mnist-training-1")
 
 
@@ -205,7 +206,7 @@ def test_a_run_is_seen_from_its_submission_to_its_success(
     assert {task.seconds for task in first.tasks} == {None}
 
 
-def test_a_failed_step_tells_what_its_container_left_behind(
+def test_a_failed_step_shows_what_its_container_left_behind(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
@@ -217,7 +218,7 @@ def test_a_failed_step_tells_what_its_container_left_behind(
     assert messages == {"train": f"Error (exit code 1): {REPORT}"}
 
 
-def test_a_failed_step_is_told_while_others_still_run(
+def test_a_failed_step_is_reported_while_others_still_run(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
@@ -239,7 +240,7 @@ def test_a_step_that_could_not_be_prepared_has_failed(
     assert run.tasks[0].message == words
 
 
-def test_what_came_from_the_cache_is_told_apart(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
+def test_what_came_from_the_cache_is_shown_as_cached(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")
     steps = {**SUCCESS["steps"], "train": Step("CACHED"), "evaluate": Step("SUCCEEDED", attempts=2)}
     kubeflow_server.script({"state": "SUCCEEDED", "steps": steps})
@@ -247,7 +248,7 @@ def test_what_came_from_the_cache_is_told_apart(kubeflow_server: KubeflowServer,
     assert states(platform.read_run(run_id)) == expected
 
 
-def test_a_server_without_the_older_api_tells_less_and_that_is_no_trouble(
+def test_a_server_without_the_older_api_gives_no_messages_and_all_the_rest(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.state.has_v1 = False
@@ -267,9 +268,34 @@ def test_a_run_is_cancelled_once_and_known_as_cancelled(
     assert kubeflow_server.runs[run_id]["state"] == "CANCELING"
     platform.cancel(run_id)  # it is ending, which is fine
     run = platform.read_run(run_id)
-    assert kubeflow_server.runs[run_id]["state"] == "FAILED"  # the server itself does not tell
+    assert kubeflow_server.runs[run_id]["state"] == "FAILED"  # the server itself does not remember
     assert (run.state, states(run)) == (State.CANCELLED, {"ingest": "succeeded", "train": "cancelled"})
     assert kubeflow_server.calls.count("TerminateRun") == 1
+
+
+def test_a_run_that_was_cancelled_between_two_attempts_of_a_step_is_cancelled(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
+    run_id = platform.submit(new_job(), name="mnist-training-1")
+    steps = {"ingest": Step("SUCCEEDED"), "train": Step("RETRYING", REPORT, attempts=2)}
+    kubeflow_server.script({"state": "RUNNING", "steps": steps})
+    assert states(platform.read_run(run_id)) == {"ingest": "succeeded", "train": "running"}
+    platform.cancel(run_id)
+    run = platform.read_run(run_id)
+    assert (run.state, run.message) == (State.CANCELLED, "")
+    assert states(run) == {"ingest": "succeeded", "train": "failed"}
+    assert {task.name: task.message for task in run.tasks if task.message} == {"train": REPORT}
+
+
+def test_a_pod_that_vanished_is_not_retried_and_the_message_says_what_to_do(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
+    run_id = platform.submit(new_job(), name="mnist-training-1")
+    kubeflow_server.script(fail_at("train", state="VANISHED"))
+    run = platform.read_run(run_id)
+    assert (run.state, states(run)["train"]) == (State.FAILED, "failed")
+    [message] = [task.message for task in run.tasks if task.message]
+    assert re.search(r"its pod was deleted, .*does not retry that\. Submit the run again\.", message)
 
 
 def test_a_run_that_has_ended_is_left_as_it_is(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
@@ -279,7 +305,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(kubeflow_server: KubeflowServer, 
     assert kubeflow_server.runs[run_id]["state"] == "SUCCEEDED"
 
 
-def test_a_run_that_ends_while_it_is_cancelled_is_no_trouble(
+def test_a_run_that_ends_while_it_is_cancelled_is_no_error(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     run_id = platform.submit(new_job(), name="mnist-training-1")

@@ -14,7 +14,7 @@ from kfp_server_api import (
 )
 
 from pipelines.platforms.base import State
-from pipelines.platforms.kubeflow.runs import NEVER, is_ending, read_artifacts, read_state
+from pipelines.platforms.kubeflow.runs import NEVER, is_ending, read_artifacts, read_run
 from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -45,7 +45,7 @@ def run(state: str, *tasks: V2beta1PipelineTaskDetail, **more: Any) -> V2beta1Ru
     ],
 )
 def test_states_are_read(word: str | None, state: State) -> None:
-    assert read_state(V2beta1Run(state=word), None).state is state
+    assert read_run(V2beta1Run(state=word), None).state is state
 
 
 @pytest.mark.parametrize(("word", "ending"), [("CANCELING", True), ("FAILED", True), ("RUNNING", False), (None, False)])
@@ -53,17 +53,17 @@ def test_a_run_that_is_ending_is_known(word: str | None, ending: bool) -> None:
     assert is_ending(V2beta1Run(state=word)) is ending
 
 
-def test_only_steps_are_told_not_what_runs_them() -> None:
+def test_only_steps_are_shown_not_what_runs_them() -> None:
     names = ["mnist-training-x7k2p", "root-driver", "root", "ingest-driver", "ingest", "executor", "executor(0)"]
-    told = read_state(run("SUCCEEDED", *(task(name, "SUCCEEDED") for name in names)), None)
-    assert [each.name for each in told.tasks] == ["ingest"]
+    found = read_run(run("SUCCEEDED", *(task(name, "SUCCEEDED") for name in names)), None)
+    assert [each.name for each in found.tasks] == ["ingest"]
 
 
 def test_the_newest_attempt_counts() -> None:
     old = task("train", "FAILED", start_time=NOON, end_time=NOON + timedelta(seconds=5))
     new = task("train", "RUNNING", start_time=NOON + timedelta(minutes=5), end_time=NEVER)
     for tasks in ((old, new), (new, old)):
-        assert [each.state for each in read_state(run("RUNNING", *tasks), None).tasks] == [State.RUNNING]
+        assert [each.state for each in read_run(run("RUNNING", *tasks), None).tasks] == [State.RUNNING]
 
 
 @pytest.mark.parametrize(
@@ -76,28 +76,28 @@ def test_the_newest_attempt_counts() -> None:
         (NOON, None, None),
     ],
 )
-def test_seconds_are_told_where_both_ends_are_known(
+def test_seconds_are_given_where_both_ends_are_known(
     start: datetime | None, end: datetime | None, seconds: float | None
 ) -> None:
-    told = read_state(run("SUCCEEDED", task("train", "SUCCEEDED", start_time=start, end_time=end)), None)
-    assert told.tasks[0].seconds == seconds
+    found = read_run(run("SUCCEEDED", task("train", "SUCCEEDED", start_time=start, end_time=end)), None)
+    assert found.tasks[0].seconds == seconds
 
 
 def test_a_driver_alone_is_a_step_that_waits() -> None:
-    told = read_state(run("RUNNING", task("train-driver", "RUNNING")), None)
-    assert [(each.name, each.state) for each in told.tasks] == [("train", State.WAITING)]
+    found = read_run(run("RUNNING", task("train-driver", "RUNNING")), None)
+    assert [(each.name, each.state) for each in found.tasks] == [("train", State.WAITING)]
 
 
-@pytest.mark.parametrize("place", ["error", "history"])
-def test_the_servers_own_message_comes_first(place: str) -> None:
+@pytest.mark.parametrize("field", ["error", "history"])
+def test_the_servers_own_message_comes_first(field: str) -> None:
     error = GoogleRpcStatus(code=13, message="the pod was evicted")
     more = (
         {"error": error}
-        if place == "error"
+        if field == "error"
         else {"state_history": [V2beta1RuntimeStatus(error=error), V2beta1RuntimeStatus()]}
     )
-    told = read_state(run("FAILED", task("train", "FAILED", **more), **more), None)
-    assert (told.message, told.tasks[0].message) == ("the pod was evicted", "the pod was evicted")
+    found = read_run(run("FAILED", task("train", "FAILED", **more), **more), None)
+    assert (found.message, found.tasks[0].message) == ("the pod was evicted", "the pod was evicted")
 
 
 def node(id: str, name: str, phase: str, within: str = "", **more: Any) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def workflow(*nodes: dict[str, Any], **more: Any) -> Workflow:
     return Workflow({}, {"nodes": {each["id"]: each for each in nodes}, **more})
 
 
-def test_the_last_attempts_message_is_told() -> None:
-    told = workflow(
+def test_the_last_attempts_message_is_found() -> None:
+    found = workflow(
         node("1", "train", "Failed", type="DAG", message="child '2' failed", finishedAt="2026-11-22T12:09:00Z"),
         node(
             "2",
@@ -125,21 +125,21 @@ def test_the_last_attempts_message_is_told() -> None:
         node("5", "evaluate-driver", "Omitted", message="omitted"),
         node("6", "executor", "Failed", "9", message="of another step", finishedAt="2026-11-22T12:30:00Z"),
     )
-    assert told.find_message("train") == "second"
-    assert told.find_message("evaluate") == ""
+    assert found.find_message("train") == "second"
+    assert found.find_message("evaluate") == ""
 
 
-def test_a_step_around_its_containers_speaks_where_they_do_not() -> None:
-    told = workflow(
+def test_the_message_of_a_step_counts_where_its_containers_have_none() -> None:
+    found = workflow(
         node("1", "train", "Failed", type="DAG", message="child '2' failed"), node("2", "executor", "Failed", "1")
     )
-    assert told.find_message("train") == "child '2' failed"
+    assert found.find_message("train") == "child '2' failed"
 
 
 @pytest.mark.parametrize(("phase", "cached"), [("Skipped", True), ("Succeeded", False), ("Running", False)])
 def test_a_container_that_was_skipped_means_that_the_outputs_were_there(phase: str, cached: bool) -> None:
-    told = workflow(node("1", "train", "Succeeded", type="DAG"), node("2", "executor", phase, "1"))
-    assert told.is_cached("train") is cached
+    found = workflow(node("1", "train", "Succeeded", type="DAG"), node("2", "executor", phase, "1"))
+    assert found.is_cached("train") is cached
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_an_answer_without_a_workflow_is_none(answer: Any) -> None:
 
 def test_a_workflow_that_never_began_is_read() -> None:
     answer = {"pipeline_runtime": {"workflow_manifest": json.dumps({"spec": {}, "status": {"nodes": None}})}}
-    told = read_workflow(answer)
-    assert told is not None
-    assert (told.find_message("train"), told.message, told.was_terminated) == ("", "", False)
+    found = read_workflow(answer)
+    assert found is not None
+    assert (found.find_message("train"), found.message, found.was_terminated) == ("", "", False)
 
 
 def test_outputs_are_known_by_their_names_at_either_depth() -> None:

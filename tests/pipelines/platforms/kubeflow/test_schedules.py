@@ -200,7 +200,7 @@ def test_resuming_that_is_refused_half_way_leaves_the_old_one(
     assert only(kubeflow_server)["status"] == "DISABLED"
 
 
-def test_deleting_what_is_gone_is_no_trouble(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
+def test_deleting_what_is_gone_is_no_error(kubeflow_server: KubeflowServer, platform: PlatformClient) -> None:
     id = platform.create_schedule(schedule(), new_job(), MARK).id
     platform.delete_schedule(id)
     platform.delete_schedule(id)
@@ -213,7 +213,7 @@ def test_a_schedule_that_is_not_there_is_missing(method: str, platform: Platform
         getattr(platform, method)("nothing")
 
 
-def test_a_schedule_is_run_now_as_it_stands(kubeflow_server: KubeflowServer) -> None:
+def test_a_schedule_is_run_now_as_it_is_on_the_platform(kubeflow_server: KubeflowServer) -> None:
     profile = new_profile(kubeflow_server, pipeline_root="gs://bucket/root", service_account="trainer")
     job = new_job(with_platform=True)
     id = client.Kubeflow(profile).create_schedule(schedule(), job, MARK).id
@@ -236,6 +236,26 @@ def test_the_controller_starts_no_more_runs_than_allowed(
     kubeflow_server.script(SUCCESS)
     platform.read_run(run_id)
     assert len(kubeflow_server.state.tick(first + timedelta(hours=1))) == 1
+
+
+def test_of_the_times_that_a_long_run_kept_from_firing_the_last_fires_when_it_has_ended(
+    kubeflow_server: KubeflowServer, platform: PlatformClient
+) -> None:
+    platform.create_schedule(schedule(cron="0 * * * *"), new_job(), MARK)
+    made = datetime.fromisoformat(only(kubeflow_server)["created_at"])
+    first = made.replace(minute=0, second=0) + timedelta(hours=1)
+    minutes = timedelta(minutes=1)
+    kubeflow_server.script(SUCCESS)
+    tick = kubeflow_server.state.tick
+    [long_run] = tick(first)
+    for late in (60, 120, 180, 230):
+        assert tick(first + late * minutes) == []
+    platform.read_run(long_run)
+    # Three times were missed: one run starts, between two times, and nothing more before the next.
+    [made_up] = tick(first + 231 * minutes)
+    platform.read_run(made_up)
+    assert tick(first + 239 * minutes) == []
+    assert len(tick(first + 240 * minutes)) == 1
 
 
 def test_a_time_zone_that_the_controller_has_not_is_refused_with_both_ways_out(platform: PlatformClient) -> None:
@@ -268,7 +288,7 @@ def test_zones_that_mean_the_same_are_taken(zone: str, controller: str, kubeflow
     assert platform.create_schedule(schedule(time_zone=zone), new_job(), MARK).time_zone == controller
 
 
-def test_a_recurring_run_that_the_server_cannot_tell_of_is_listed_all_the_same(
+def test_a_recurring_run_that_the_server_cannot_describe_is_listed_all_the_same(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     platform.create_schedule(schedule(), new_job(), MARK)

@@ -4,21 +4,25 @@ import ssl
 import time
 import traceback
 from collections.abc import Iterator
+from http import cookiejar
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from google.auth import iam
 
 from components.mnist.errors import SettingError
+from pipelines.platforms import retrying
 from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
 from pipelines.platforms.kubeflow.secrets import hide
+from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.google.accounts import SignIn as GoogleAccounts
-from tests.fakes.kubeflow.doors import DexDoor, Door, IapDoor, TokenDoor
-from tests.fakes.kubeflow.jobs import new_job, new_profile, shorten_waits
+from tests.fakes.kubeflow.doors import DexDoor, Door, IapDoor, Reply, TokenDoor
+from tests.fakes.kubeflow.jobs import new_job, new_profile
 from tests.fakes.kubeflow.server import KubeflowServer
 
 USERNAME, PASSWORD = "user@example.com", "correct horse battery staple"
@@ -28,8 +32,7 @@ ROBOT = "robot@my-project.iam.gserviceaccount.com"
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten_waits(monkeypatch)
+def _surroundings(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("KUBEFLOW_PASSWORD", PASSWORD)
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -112,8 +115,8 @@ def test_a_service_account_shows_what_its_pod_was_given(servers: list[KubeflowSe
         (b"", "which is empty. Put the token there."),
         (b"\n \n", "which is empty. Put the token there."),
         (b"\xff\xfe\x00", "which holds no text."),
-        (b"secret-one secret-two", "holds something else than a token, which has neither spaces nor line breaks."),
-        (b"secret-one\nsecret-two", "holds something else than a token"),
+        (b"secret-one secret-two", "holds no token, which has neither spaces nor line breaks."),
+        (b"secret-one\nsecret-two", "holds no token"),
     ],
 )
 def test_a_token_file_that_has_none_is_named(
@@ -174,7 +177,7 @@ def test_a_token_that_expired_says_how_to_get_on_and_is_shown_once(
     assert door.shown == ["expired-token"]
 
 
-def test_a_host_that_wants_a_sign_in_is_told_where_the_profile_has_none(kubeflow_server: KubeflowServer) -> None:
+def test_a_host_that_wants_a_sign_in_is_reported_where_the_profile_has_none(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.door = TokenDoor("any")
     with pytest.raises(SignInError, match=r'The profile has sign_in = { method = "none" }: choose how to sign in'):
         client.Kubeflow(new_profile(kubeflow_server)).list_schedules()
@@ -211,19 +214,22 @@ def test_a_session_that_ended_is_renewed_once(doorkeeper: str, servers: list[Kub
     assert door.logins == [USERNAME] * 2
 
 
-def test_a_session_whose_cookie_expired_is_not_shown_any_more(servers: list[KubeflowServer]) -> None:
-    door = DexDoor(USERNAME, PASSWORD, session_seconds=1.0)
+def test_a_session_whose_cookie_expired_is_not_shown_any_more(
+    servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = DexDoor(USERNAME, PASSWORD, session_seconds=3600.0)
     server = start(servers, door)
     platform = connect(server, DEX)
     platform.list_schedules()
-    time.sleep(1.1)
+    later = time.time() + 3601
+    monkeypatch.setattr(cookiejar, "time", SimpleNamespace(time=lambda: later))
     platform.list_schedules()
     assert door.logins == [USERNAME] * 2
     assert sum("/apis/" in call.path for call in server.requests) == 2
 
 
 @pytest.mark.parametrize("doorkeeper", ["oauth2-proxy", "authservice"])
-def test_a_sign_in_that_gives_no_session_is_told(doorkeeper: str, servers: list[KubeflowServer]) -> None:
+def test_a_sign_in_that_gives_no_session_is_reported(doorkeeper: str, servers: list[KubeflowServer]) -> None:
     door = DexDoor(USERNAME, PASSWORD, doorkeeper=doorkeeper, session_seconds=0.0)
     message = refuse(connect(start(servers, door), DEX))
     assert "Dex took the password, but" in message
@@ -247,7 +253,7 @@ def test_a_session_that_nobody_takes_is_not_renewed_for_ever(servers: list[Kubef
     assert len(door.logins) == 2
 
 
-def test_a_wrong_password_is_told_and_tried_once(
+def test_a_wrong_password_is_reported_and_tried_once(
     servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_PASSWORD", "wrong-password")
@@ -268,7 +274,7 @@ def test_a_password_may_have_spaces_and_come_from_a_file(servers: list[KubeflowS
     assert connect(start(servers, DexDoor(USERNAME, PASSWORD)), way).list_schedules() == []
 
 
-def test_a_password_that_is_missing_is_told_before_anything_is_sent(
+def test_a_password_that_is_missing_is_reported_before_anything_is_sent(
     servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("KUBEFLOW_PASSWORD")
@@ -278,13 +284,13 @@ def test_a_password_that_is_missing_is_told_before_anything_is_sent(
     assert server.requests == []
 
 
-def test_a_dex_without_passwords_is_told(servers: list[KubeflowServer]) -> None:
+def test_a_dex_without_passwords_is_reported(servers: list[KubeflowServer]) -> None:
     message = refuse(connect(start(servers, DexDoor(USERNAME, PASSWORD, connectors=("github", "google"))), DEX))
     assert "it leads to no login page of Dex, but to" in message
     assert "/dex/auth/local (404 Not Found). Does this host use Dex, with passwords?" in message
 
 
-def test_a_host_without_dex_is_told(servers: list[KubeflowServer]) -> None:
+def test_a_host_without_dex_is_reported(servers: list[KubeflowServer]) -> None:
     server = start(servers, TokenDoor("any"))
     assert "it leads to no login page of Dex" in refuse(connect(server, DEX))
 
@@ -294,21 +300,23 @@ def test_a_login_page_without_encryption_gets_no_password(servers: list[Kubeflow
     door = DexDoor(USERNAME, PASSWORD, doorkeeper="authservice", login_page=f"{plain.origin}/dex")
     server = start(servers, door, encryption=encryption(tmp_path))
     message = refuse(connect(server, DEX, ca_file=str(tmp_path / "ca.pem")))
-    assert "is not encrypted, so the password is not sent there. Tell its administrator." in message
+    assert "is not encrypted, so the password is not sent there. Ask its administrator." in message
     assert not any(b"horse" in call.body for each in (plain, server) for call in each.requests)
 
 
 @pytest.mark.parametrize("fault", ["refused", "503"])
-def test_a_sign_in_page_that_is_out_of_order_is_a_passing_trouble(fault: str, servers: list[KubeflowServer]) -> None:
+def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(
+    fault: str, servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 2.0)
+
     class Broken(DexDoor):
         def answer(self, call: Any) -> Any:
             return Reply(503, b"no healthy upstream") if call.path.startswith("/dex") else super().answer(call)
 
-    from tests.fakes.kubeflow.doors import Reply
-
     server = start(servers, Broken(USERNAME, PASSWORD))
     if fault == "refused":
-        server.refuse(30.0)
+        server.refuse()
     message = refuse(connect(server, DEX), kind=TransientError)
     assert message.startswith(f"Kubeflow Pipelines at {server.host} cannot be signed in to: ")
     assert (
@@ -335,7 +343,7 @@ def test_a_host_with_its_own_certificates_is_trusted_by_their_file(
 
 
 @pytest.mark.parametrize("way", [DEX, TokenSignIn(method="token", variable="KUBEFLOW_PASSWORD")], ids=["dex", "token"])
-def test_a_certificate_that_nobody_trusts_is_told(
+def test_a_certificate_that_nobody_trusts_is_reported(
     way: SignIn, servers: list[KubeflowServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBEFLOW_PASSWORD", "one-word")
@@ -354,12 +362,10 @@ def test_a_file_of_certificates_that_has_none_is_refused(servers: list[KubeflowS
             connect(server, DEX, ca_file=str(tmp_path / name))
 
 
-def test_a_host_that_speaks_without_encryption_is_told(servers: list[KubeflowServer]) -> None:
+def test_a_host_without_encryption_is_reported(servers: list[KubeflowServer]) -> None:
     server = start(servers, TokenDoor())
     profile = new_profile(server, host=server.host.replace("http:", "https:"))
-    with pytest.raises(
-        PlatformError, match=r"no encrypted connection .*Does host begin with https:// rightly\?"
-    ) as caught:
+    with pytest.raises(PlatformError, match=r"no encrypted connection .*Is https:// right in host\?") as caught:
         client.Kubeflow(profile).list_schedules()
     assert type(caught.value) is PlatformError
 
@@ -416,7 +422,7 @@ def test_a_namespace_that_is_denied_behind_googles_proxy_is_not_the_proxys_matte
     assert "roles/iap.httpsResourceAccessor" not in message
 
 
-def test_another_client_id_than_the_proxys_is_told(servers: list[KubeflowServer], key: Path) -> None:
+def test_another_client_id_than_the_proxys_is_reported(servers: list[KubeflowServer], key: Path) -> None:
     door = IapDoor(AUDIENCE, EMAIL)
     server = start(servers, door)
     door.write_key(key, server.origin)
@@ -429,10 +435,12 @@ def test_another_client_id_than_the_proxys_is_told(servers: list[KubeflowServer]
 
 
 def test_a_persons_credentials_need_a_service_account(
-    servers: list[KubeflowServer], key: Path, monkeypatch: pytest.MonkeyPatch
+    servers: list[KubeflowServer], key: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from google.auth import _exponential_backoff
     from google.auth.compute_engine import _metadata
 
+    monkeypatch.setattr(_exponential_backoff, "time", clock)
     monkeypatch.setattr(_metadata, "_METADATA_DEFAULT_TIMEOUT", 0.1)
     monkeypatch.setenv("GCE_METADATA_IP", "127.0.0.1:9")
     key.write_text(
@@ -466,7 +474,7 @@ def test_a_service_account_is_acted_as(
         accounts.close()
 
 
-def test_a_key_that_was_revoked_is_told(servers: list[KubeflowServer], key: Path) -> None:
+def test_a_key_that_was_revoked_is_reported(servers: list[KubeflowServer], key: Path) -> None:
     door = IapDoor(AUDIENCE, EMAIL)
     server = start(servers, door)
     door.write_key(key, server.origin)
@@ -476,7 +484,7 @@ def test_a_key_that_was_revoked_is_told(servers: list[KubeflowServer], key: Path
     assert "Is the service account's key in GOOGLE_APPLICATION_CREDENTIALS still valid?" in message
 
 
-def test_no_google_credentials_at_all_are_told(
+def test_no_google_credentials_at_all_are_reported(
     servers: list[KubeflowServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "missing.json"))
@@ -487,7 +495,7 @@ def test_no_google_credentials_at_all_are_told(
     assert "gcloud auth application-default login" in message
 
 
-def test_google_out_of_reach_is_a_passing_trouble(servers: list[KubeflowServer], key: Path) -> None:
+def test_google_out_of_reach_is_a_transient_error(servers: list[KubeflowServer], key: Path) -> None:
     door = IapDoor(AUDIENCE, EMAIL)
     door.write_key(key, "http://127.0.0.1:9")
     message = refuse(connect(start(servers, door), IapSignIn(method="iap", client_id=AUDIENCE)), kind=TransientError)
