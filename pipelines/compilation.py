@@ -28,7 +28,7 @@ class Job:
     Attributes:
         documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
         parameters: Every parameter of the pipeline with its value, in its own type.
-        code: The name of the code that it was compiled from (`container_images.tag`), for people to see on the platform.
+        code: The name of the code that it was compiled from (`container_images.tag`), shown on the platform.
     """
 
     documents: tuple[Mapping[str, object], ...]
