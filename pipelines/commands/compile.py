@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from kfp import compiler
-from rich.markup import escape
 
 from components.mnist.errors import OutputError, SettingError
 from components.mnist.files import replacing
@@ -34,4 +33,4 @@ def compile_to_file(on: str, output: Path | None, profiles: Path) -> None:
             compiler.Compiler().compile(pipeline, str(new))
     except OSError as error:
         raise OutputError(f"{file}: cannot be written ({error.strerror}). Name another: --output FILE.") from error
-    console.print(escape(str(file)), soft_wrap=True)
+    console.out(file)

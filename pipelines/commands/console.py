@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ errors = Console(stderr=True, highlight=False)
 
 def show_path(name: str, path: Path) -> None:
     """A path on a line of its own, whole, to be copied."""
-    console.print(f"{name}  [bold]{escape(str(path))}[/bold]", soft_wrap=True)
+    console.out(f"{name}  {path}")
 
 
 def show_metrics(finished: "RunFolder") -> None:
@@ -40,6 +39,7 @@ def show_metrics(finished: "RunFolder") -> None:
 
 def refuse(*lines: str) -> NoReturn:
     """Say why the command ends here, the first line in red, and end it with exit code 1."""
-    for line in lines:
-        errors.print(f"[red]{escape(line)}[/red]" if line is lines[0] else escape(line), soft_wrap=True)
+    errors.out(lines[0], style="red")
+    for line in lines[1:]:
+        errors.out(line)
     sys.exit(1)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import typer
 from kfp.dsl import base_component
-from rich.markup import escape
 
 from components.mnist.settings import Value
 from pipelines import container_images
@@ -33,21 +32,21 @@ def execute(
         commit=container_images.commit(),
         state="running",
     )
-    console.print(f"[dim]{escape(str(run.folder))}[/dim]", soft_wrap=True)
+    console.out(run.folder, style="dim")
     try:
         load_runner(on).run(pipeline, values, run=run, display=Display(console, verbose=verbose))
     except StepError as failure:
         run.save(state="failed", failed_step=failure.step, error=failure.message)
         if verbose and failure.details:
-            errors.print(escape(failure.details), soft_wrap=True)
+            errors.out(failure.details)
         refuse(f"{failure.step}: {failure.message}", f"log: {failure.log}")
     except KeyboardInterrupt:
         run.save(state="interrupted")
-        errors.print(f"Interrupted. The results so far are in {escape(str(run.folder))}.", soft_wrap=True)
+        errors.out(f"Interrupted. The results so far are in {run.folder}.")
         raise typer.Exit(INTERRUPTED) from None
     except BaseException as error:
         run.save(state="failed", error=f"{type(error).__name__}: {error}")
         raise
     seconds = round(time.monotonic() - started, 1)
     run.save(state="succeeded", seconds_in_all=seconds)
-    console.print(f"[bold]done[/bold] in {seconds} s")
+    console.out(f"done in {seconds} s")

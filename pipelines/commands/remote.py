@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
-from rich.markup import escape
 
 from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
@@ -43,11 +42,9 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
         run_id = platform.submit(job, name=name)
     except KeyboardInterrupt:
         new.save(state="unknown")
-        errors.print(
+        errors.out(
             f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name "
-            "on the platform's page of runs.",
-            markup=False,
-            soft_wrap=True,
+            "on the platform's page of runs."
         )
         raise typer.Exit(INTERRUPTED) from None
     except PlatformError as error:
@@ -57,12 +54,11 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
         retrying.on_trouble = None
     with _left_running(profile, run_id):
         # Said before it is kept: where nothing can be written any more, the run is there all the same.
-        console.print(f"run   [bold]{escape(run_id)}[/bold]", soft_wrap=True)
-        console.print(f"page  {escape(platform.link(run_id))}", soft_wrap=True)
+        console.out(f"run   {run_id}\npage  {platform.link(run_id)}")
         new.save(state="running", run_id=run_id, link=platform.link(run_id))
         new.link_as_latest()
         if not wait:
-            console.print(f"follow it: mnist follow {escape(run_id)} --on {profile.name}", soft_wrap=True)
+            console.out(f"follow it: mnist follow {run_id} --on {profile.name}")
             return
         ended = remote_runs.follow(platform, run_id, _show_line)
     _show_end(platform, run_id, ended, new)
@@ -85,10 +81,10 @@ def cancel_run(run_id: str, on: str, *, profiles: Path) -> None:
     """Cancel a run of a profile."""
     platform = connect(configuration.read_profile(on, profiles))
     if (state := platform.read_run(run_id).state).is_final:
-        console.print(f"has ended already, {state}: {escape(platform.link(run_id))}", soft_wrap=True)
+        console.out(f"has ended already, {state}: {platform.link(run_id)}")
         return
     platform.cancel(run_id)
-    console.print(f"asked to end: {escape(platform.link(run_id))}", soft_wrap=True)
+    console.out(f"asked to end: {platform.link(run_id)}")
 
 
 def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: RunFolder) -> None:
@@ -97,62 +93,47 @@ def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: Ru
     if ended.state is State.SUCCEEDED:
         _show_results(platform, run_id, record)
         return
+    failed = " and ".join(task.name for task in ended.tasks if task.state is State.FAILED)
     if ended.state is State.CANCELLED:
-        failed = _list_failed(ended)
-        errors.print(f"[red]cancelled[/red]{f', after {failed} had failed' if failed else ''}", soft_wrap=True)
+        errors.out(f"cancelled{f', after {failed} had failed' if failed else ''}", style="red")
         raise typer.Exit(CANCELLED)
-    reason = _find_reason(ended)
+    # The step's own words before the platform's.
+    words = (f"{task.name}: {remote_runs.explain(task.message)}" for task in ended.tasks if task.is_explained)
+    reason = next(words, "") or remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
     record.save(error=reason)
     refuse(f"{ended.state}: {reason}" if reason else f"{ended.state}", f"page: {platform.link(run_id)}")
 
 
-def _find_reason(ended: RunState) -> str:
-    """Why it did not succeed: the step's own words before the platform's."""
-    for task in ended.tasks:
-        if task.state is State.FAILED and task.message:
-            return f"{task.name}: {remote_runs.explain(task.message)}"
-    failed = _list_failed(ended)
-    return remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
-
-
-def _list_failed(ended: RunState) -> str:
-    return " and ".join(task.name for task in ended.tasks if task.state is State.FAILED)
-
-
 def _show_results(platform: PlatformClient, run_id: str, record: RunFolder) -> None:
-    console.print("[green]succeeded[/green]")
+    console.out("succeeded", style="green")
     try:
         with show_download(console, "report") as show:
             fetched = remote_runs.fetch(platform, run_id, record, show=show)
     except (DataError, PlatformError) as error:
-        console.print(f"[yellow]{escape(str(error))}[/yellow]", soft_wrap=True)
+        console.out(error, style="yellow")
         return
     if not fetched:
-        console.print(
+        console.out(
             "Metrics and report cannot be fetched: they are in no gs:// bucket (pipeline_root in the profile). See "
-            f"them on the run's page, the accuracy also in the log of its step evaluate: "
-            f"{escape(platform.link(run_id))}",
-            soft_wrap=True,
+            f"them on the run's page, the accuracy also in the log of its step evaluate: {platform.link(run_id)}"
         )
         return
     if missing := [
         f"{output} of {step}" for step, output in remote_runs.list_fetched() if (step, output) not in fetched
     ]:
-        console.print(f"[yellow]not found in the bucket: {', '.join(missing)}[/yellow]", soft_wrap=True)
+        console.out(f"not found in the bucket: {', '.join(missing)}", style="yellow")
     if fetched >= {("evaluate", "metrics"), ("train", "model")}:
         try:
             show_metrics(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            console.print(
-                f"[yellow]the figures that came cannot be read ({escape(repr(error))})[/yellow]", soft_wrap=True
-            )
+            console.out(f"the fetched metrics cannot be read ({error!r})", style="yellow")
     if report := record.collect_report():
         console.print()
         show_path("report", report)
 
 
 def _show_line(line: str) -> None:
-    console.print(f"[dim]{datetime.now(UTC).astimezone():%H:%M:%S}[/dim]  {escape(line)}", soft_wrap=True)
+    console.out(f"{datetime.now(UTC).astimezone():%H:%M:%S}  {line}")
 
 
 @contextmanager
@@ -162,11 +143,9 @@ def _left_running(profile: Profile, run_id: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(
+        errors.out(
             f"No longer following; the run goes on.\n  follow it again: {again}\n  cancel it:       mnist cancel "
-            f"{run_id} --on {profile.name}",
-            markup=False,
-            soft_wrap=True,
+            f"{run_id} --on {profile.name}"
         )
         raise typer.Exit(INTERRUPTED) from None
     except MissingError:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
-
 from components.mnist.data.sources import fetch_mnist
 from components.mnist.errors import UnreachableError
 from components.mnist.settings import Value
@@ -47,8 +45,6 @@ def _find_available_source() -> str:
         with show_download(console, "MNIST") as show:
             fetch_mnist(show)
     except UnreachableError as error:
-        console.print(
-            f"[yellow]MNIST cannot be fetched ({escape(str(error))}) Using source=sample.[/yellow]", soft_wrap=True
-        )
+        console.out(f"MNIST cannot be fetched ({error}) Using source=sample.", style="yellow")
         return "sample"
     return "mnist"

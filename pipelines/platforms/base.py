@@ -80,6 +80,11 @@ class TaskState:
     seconds: float | None = None
     message: str = ""
 
+    @property
+    def is_explained(self) -> bool:
+        """Whether it failed, and the platform says why."""
+        return self.state is State.FAILED and self.message != ""
+
 
 @dataclass(frozen=True)
 class RunState:

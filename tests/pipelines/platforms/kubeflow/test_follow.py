@@ -17,7 +17,7 @@ from tests.fakes.kubeflow.state import SUCCESS
 WORDS = "no GPU was found. Set require_gpu."
 
 
-def follow_it(server: KubeflowServer, run_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+def follow(server: KubeflowServer, run_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     """The exit code of the command, and all that it writes."""
     written = io.StringIO()
     for name in ("console", "errors"):
@@ -40,7 +40,7 @@ def test_a_run_that_was_cancelled_after_a_step_had_failed_is_cancelled_not_faile
     kubeflow_server.script({"state": "RUNNING", "steps": steps})
     platform.read_run(run_id)
     platform.cancel(run_id)
-    code, written = follow_it(kubeflow_server, run_id, tmp_path, monkeypatch)
+    code, written = follow(kubeflow_server, run_id, tmp_path, monkeypatch)
     assert code == remote.CANCELLED
     assert written.splitlines()[-1] == "cancelled, after train had failed"
     record = next((tmp_path / "runs").glob("*/run.json")).read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_without_a_bucket_the_command_says_where_the_metrics_are(
     platform = client.Kubeflow(new_profile(kubeflow_server))
     run_id = platform.submit(new_job(), name="mnist-training-1")
     kubeflow_server.script(SUCCESS)
-    code, written = follow_it(kubeflow_server, run_id, tmp_path, monkeypatch)
+    code, written = follow(kubeflow_server, run_id, tmp_path, monkeypatch)
     assert code == 0
     assert "they are in no gs:// bucket (pipeline_root in the profile)" in written
     assert f"log of its step evaluate: {platform.link(run_id)}" in written
