@@ -110,7 +110,7 @@ class Profile(Table, ABC):
         service_account: That steps run as.
         accelerator: The platform's name for it; None trains on the CPU.
         train_retries: How often training is retried after it failed; the platform decides what counts as a failure.
-        resources: By step, where they are not as in `pipelines/placement.py`.
+        resources: By step, where they differ from `pipelines/steps.py`.
     """
 
     # What says whose profile it is and where its platform is, but nothing of what its runs are made of.
@@ -131,7 +131,8 @@ class Profile(Table, ABC):
     @classmethod
     def _are_of_known_steps(cls, resources: Mapping[str, Resources]) -> Mapping[str, Resources]:
         if unknown := next((name for name in resources if name not in STEPS), None):
-            raise PydanticCustomError("form", f"one of {', '.join(STEPS)}, where {unknown} arrived")
+            expected = f"one of {', '.join(STEPS)}, where {unknown} arrived"
+            raise PydanticCustomError("form", "{expected}", {"expected": expected})
         return resources
 
     @model_validator(mode="after")
@@ -172,7 +173,7 @@ class Profile(Table, ABC):
         retry_within: str,
         has_own_machine: bool = False,
     ) -> None:
-        """Ask for retries and, unless the task has a machine of its own that brings it, for the accelerator.
+        """Ask for retries and, unless its own machine already has it, for the accelerator.
 
         Args:
             retry_after: The wait before the first retry, which doubles with each one, as in "60s".

@@ -27,7 +27,7 @@ class Section:
     """Checks under one heading.
 
     Attributes:
-        optional: Nothing in it is needed by who named no place: what fails is a warning.
+        optional: A run without --on does not need it: what fails is a warning.
     """
 
     title: str
@@ -46,15 +46,17 @@ def examine(on: str | None, profiles: Path) -> None:
     counts: Counter[Verdict] = Counter()
     passed: dict[str, bool] = {}
     for section in _choose(on, profiles):
-        console.print(f"[bold]{escape(section.title)}[/bold]")
+        console.out(section.title, style="bold")
         for check in section.checks:
             with console.status(f"{check.name} ..."):  # shown on a terminal only
                 finding = perform(check, passed)
             if section.optional and finding.verdict is Verdict.FAILING:
                 finding = replace(finding, verdict=Verdict.WARNING)
             counts[finding.verdict] += 1
-            _show(check.name, finding)
-    _sum_up(counts)
+            style = STYLES[finding.verdict]
+            verdict = f"[{style}]{finding.verdict:<{VERDICT_WIDTH}}[/{style}]"
+            console.print(f"  {verdict}  {check.name:<{NAME_WIDTH}}  {escape(finding.text)}", soft_wrap=True)
+    console.out(", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]), style="bold")
     if counts[Verdict.FAILING]:
         raise typer.Exit(1)
 
@@ -69,24 +71,11 @@ def _choose(on: str | None, file: Path) -> list[Section]:
         return [Section(HERE, machine.for_runs_here(file))]
     if on == DOCKER:
         return [Section(HERE, machine.for_containers()), Section("containers", engine.for_containers())]
-    return [Section(HERE, machine.for_platforms()), Section(f"{on}, a profile of {file}", _for_profile(on, file))]
-
-
-def _for_profile(name: str, file: Path) -> list[Check]:
     try:
-        profile = configuration.read_profile(name, file)
+        profile = configuration.read_profile(on, file)
     except SettingError as error:
         found = Finding(Verdict.FAILING, str(error))
-        return [Check("profile", lambda: found)]
-    return [Check("profile", lambda: ok(profile.title)), *PLATFORMS[profile.platform].list_checks(profile)]
-
-
-def _show(name: str, finding: Finding) -> None:
-    style = STYLES[finding.verdict]
-    verdict = f"[{style}]{finding.verdict:<{VERDICT_WIDTH}}[/{style}]"
-    console.print(f"  {verdict}  {escape(name):<{NAME_WIDTH}}  {escape(finding.text)}", soft_wrap=True)
-
-
-def _sum_up(counts: Counter[Verdict]) -> None:
-    told = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    console.print(f"[bold]{', '.join(told)}[/bold]")
+        checks = [Check("profile", lambda: found)]
+    else:
+        checks = [Check("profile", lambda: ok(profile.title)), *PLATFORMS[profile.platform].list_checks(profile)]
+    return [Section(HERE, machine.for_platforms()), Section(f"{on}, a profile of {file}", checks)]
