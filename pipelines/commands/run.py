@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.mnist.data.sources import fetch_mnist
 from components.mnist.errors import UnreachableError
 from components.mnist.settings import Value
 from pipelines import configuration, parameters, training
@@ -41,6 +40,9 @@ def run_pipeline(given: Mapping[str, Value], *, on: str, runs: Path, verbose: bo
 
 def _find_available_source() -> str:
     """MNIST where it can be fetched, else the sample. Only a run on this machine falls back."""
+    # Imported late: a run on a platform reads no data here.
+    from components.mnist.data.sources import fetch_mnist
+
     try:
         with show_download(console, "MNIST") as show:
             fetch_mnist(show)
