@@ -2,7 +2,7 @@
 
 The signature of `mnist_training` is the configuration: the command, the compiled file and the pages of Kubeflow and
 Vertex AI all read names, types and defaults from it. What each parameter means is in `components/mnist/settings.py`.
-Importing this module loads neither TensorFlow nor the library: compiling is instant and needs no ML stack.
+Importing this module loads neither TensorFlow nor a room of the library: compiling is instant and needs no ML stack.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ from components.mnist.errors import DataError, OutputError
 from components.mnist.settings import Value
 from pipelines import compilation, configuration, container_images, training
 from pipelines.commands.console import console, errors, refuse, show_metrics, show_path
-from pipelines.commands.execution import INTERRUPTED
+from pipelines.commands.local_run import INTERRUPTED
 from pipelines.display import show_download
 from pipelines.platforms import remote_runs, retrying
 from pipelines.platforms.base import MissingError, PlatformClient, PlatformError, RunState, State

@@ -7,7 +7,7 @@ from components.mnist.errors import UnreachableError
 from components.mnist.settings import Value
 from pipelines import configuration, parameters, training
 from pipelines.commands.console import console, show_metrics, show_path
-from pipelines.commands.execution import execute
+from pipelines.commands.local_run import execute
 from pipelines.commands.remote import submit_run
 from pipelines.display import show_download
 from pipelines.run_folder import RunFolder

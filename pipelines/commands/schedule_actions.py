@@ -9,7 +9,7 @@ import typer
 
 from components.mnist.errors import SettingError
 from pipelines.commands.console import console, errors
-from pipelines.commands.execution import INTERRUPTED
+from pipelines.commands.local_run import INTERRUPTED
 from pipelines.commands.options import PROFILES
 from pipelines.commands.schedule_screen import show_change, show_existing, show_times
 from pipelines.compilation import build_job

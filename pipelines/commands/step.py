@@ -6,7 +6,7 @@ from pathlib import Path
 from components.mnist.errors import SettingError
 from pipelines import parameters, single_step, training
 from pipelines.commands.console import show_path
-from pipelines.commands.execution import execute
+from pipelines.commands.local_run import execute
 from pipelines.run_folder import RunFolder
 from pipelines.runners.table import RUNNERS, load_runner
 from pipelines.steps import find_step

@@ -1,4 +1,4 @@
-"""Run a pipeline by a runner, and show how it goes: what `mnist run` and `mnist step` have in common."""
+"""Run a pipeline by a runner, and show how it goes: errors, Ctrl-C, the seconds. `mnist run` and `mnist step` use it."""
 
 import time
 from collections.abc import Mapping
