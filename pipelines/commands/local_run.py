@@ -1,4 +1,4 @@
-"""Run a pipeline by a runner, and show how it goes: errors, Ctrl-C, the seconds. `mnist run` and `mnist step` use it."""
+"""Run a pipeline by a runner and show how it goes, for `mnist run` and `mnist step`: its errors, Ctrl-C, the seconds."""
 
 import time
 from collections.abc import Mapping

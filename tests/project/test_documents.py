@@ -111,6 +111,8 @@ def read_tree() -> Iterator[Path]:
     for line in block.splitlines():
         names = re.split(r" {2,}", line.strip())[0].split()
         depth = (len(line) - len(line.lstrip())) // 2
+        if depth > len(folders):  # the sentence of the line before goes on
+            continue
         for name in names:
             path = Path(*folders[:depth], name)
             yield path
