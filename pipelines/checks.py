@@ -83,27 +83,22 @@ def perform(check: Check, passed: dict[str, bool]) -> Finding:
     Args:
         passed: Whether each earlier check passed, by name; this one is added.
     """
-    lacking = [name for name in check.needs if not passed[name]]
-    finding = skip(f"it needs {' and '.join(lacking)}, see above") if lacking else _look(check)
+    found: list[Finding] = []
+    if lacking := [name for name in check.needs if not passed[name]]:
+        found.append(skip(f"it needs {' and '.join(lacking)}, see above"))
+    else:
+        # A daemon: a thread that hangs in a system call cannot be stopped, and must not keep the command from ending.
+        thread = threading.Thread(target=lambda: found.append(_look(check)), daemon=True)
+        thread.start()
+        thread.join(check.seconds)
+    late = f"no answer within {check.seconds:g} seconds."
+    finding = found[0] if found else fail(late, "Check the network, the proxy and a VPN, then try again.")
     # A check that could not find out is no reason to leave out the next.
     passed[check.name] = not lacking and finding.verdict is not Verdict.FAILING
     return finding
 
 
 def _look(check: Check) -> Finding:
-    found: list[Finding] = []
-    # A daemon: a thread that hangs in a system call cannot be stopped, and must not keep the command from ending.
-    thread = threading.Thread(target=lambda: found.append(_try(check)), daemon=True)
-    thread.start()
-    thread.join(check.seconds)
-    if found:
-        return found[0]
-    return fail(
-        f"no answer within {check.seconds:g} seconds.", "Check the network, the proxy and a VPN, then try again."
-    )
-
-
-def _try(check: Check) -> Finding:
     try:
         return check.look()
     except NotCheckedError as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from components.mnist.progress import SENTENCE, UPDATE
 
@@ -26,46 +26,37 @@ class Display:
     def __init__(self, console: Console, *, verbose: bool) -> None:
         self.console = console
         self.verbose = verbose
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._bar = _new_bar(console)
         self._started = 0.0
 
     def start_step(self, name: str) -> None:
         """Show that a step begins."""
         self._started = time.monotonic()
         self.console.print(f"[bold]{escape(name)}[/bold]")
-        if self.console.is_terminal:
-            self._bar = _new_bar(self.console)
-            self._task = self._bar.add_task(name, total=None, text="")
-            self._bar.start()
+        self._bar = _new_bar(self.console)
+        self._bar.add_task(name, total=None, text="")
+        self._bar.start()
 
     def show_line(self, line: str) -> None:
         """Show one line that the step printed: a sentence, an update of the bar or, when verbose, anything else."""
         line = line.rstrip()
         if line.startswith(UPDATE):
-            self._update_bar(line.removeprefix(UPDATE))
+            fields = json.loads(line.removeprefix(UPDATE))
+            done, total, text = fields["done"], fields["total"], ""
+            if total:
+                text = fields["text"] or f"{done:,} of {total:,} {fields['unit']}"
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total, text=escape(text))
         elif line.startswith(SENTENCE) or (line and self.verbose):
             text = "  " + line.removeprefix(SENTENCE)
             self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def end_step(self, *, failed: bool) -> float:
         """Show that the step has ended; return its seconds."""
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        self._bar.stop()
         seconds = time.monotonic() - self._started
         sign = "[red]✗ failed after[/red]" if failed else "[green]✓[/green]"
         self.console.print(f"  {sign} {seconds:.1f} s", highlight=False)
         return seconds
-
-    def _update_bar(self, update: str) -> None:
-        if not self._bar:
-            return
-        fields = json.loads(update)
-        done, total, text = fields["done"], fields["total"], ""
-        if total:
-            text = fields["text"] or f"{done:,} of {total:,} {fields['unit']}"
-        self._bar.update(self._task, completed=done, total=total, text=escape(text))
 
 
 @contextlib.contextmanager

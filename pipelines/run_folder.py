@@ -53,7 +53,17 @@ class RunFolder:
     def __init__(self, root: Path, *, title: str) -> None:
         started = datetime.now(UTC)
         name = f"{started:%Y-%m-%dT%H-%M-%SZ}" + (f"-{title}" if title else "")
-        self.folder = _make_new(root, name)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            for number in itertools.count(1):  # two runs may start within a second
+                self.folder = root / (name if number == 1 else f"{name}-{number}")
+                with contextlib.suppress(FileExistsError):
+                    self.folder.mkdir()
+                    break
+        except OSError as error:
+            raise OutputError(
+                f"{root}: no run can be kept there ({error.strerror}). Name a folder: --runs FOLDER."
+            ) from error
         self.logs = self.folder / "logs"
         self.logs.mkdir()
         self.steps = self.folder / "steps"
@@ -90,19 +100,3 @@ class RunFolder:
     def read_json(self, step: str, artifact: str, file: str) -> dict[str, Any]:
         """A JSON file of an artifact of a finished step."""
         return json.loads((self.steps / step / artifact / file).read_text(encoding="utf-8"))
-
-
-def _make_new(root: Path, name: str) -> Path:
-    """Make a folder of this name or, where it exists, of this name and a number."""
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        while True:
-            folder = root / next(names)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-    except OSError as error:
-        raise OutputError(
-            f"{root}: no run can be kept there ({error.strerror}). Name a folder: --runs FOLDER."
-        ) from error

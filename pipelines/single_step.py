@@ -11,11 +11,6 @@ from components.mnist.errors import SettingError
 from components.mnist.settings import Value
 from pipelines.training import Placement
 
-ARTIFACT_CLASSES = {
-    kind.schema_title: kind
-    for kind in (dsl.Artifact, dsl.ClassificationMetrics, dsl.Dataset, dsl.HTML, dsl.Markdown, dsl.Metrics, dsl.Model)
-}
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -23,21 +18,18 @@ class Inputs:
 
     Attributes:
         parameters: Names of its parameters.
-        artifacts: Its input artifacts: name to artifact class.
+        artifacts: Its input artifacts: name to type, such as system.Dataset@0.0.1.
     """
 
     parameters: tuple[str, ...]
-    artifacts: dict[str, type[dsl.Artifact]]
+    artifacts: dict[str, str]
 
 
 def read_inputs(component: base_component.BaseComponent) -> Inputs:
     """Read a component's inputs from its interface."""
     specs = component.component_spec.inputs or {}
-    artifacts = {name: spec.type.partition("@")[0] for name, spec in specs.items() if "@" in spec.type}
-    return Inputs(
-        parameters=tuple(name for name in specs if name not in artifacts),
-        artifacts={name: ARTIFACT_CLASSES[title] for name, title in artifacts.items()},
-    )
+    artifacts = {name: spec.type for name, spec in specs.items() if "@" in spec.type}
+    return Inputs(parameters=tuple(name for name in specs if name not in artifacts), artifacts=artifacts)
 
 
 def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
@@ -65,14 +57,16 @@ def build(
     placement: Placement,
 ) -> base_component.BaseComponent:
     """Return a pipeline that imports the artifacts and runs the component on them."""
-    classes = read_inputs(component).artifacts
+    kinds = read_inputs(component).artifacts
 
     @dsl.pipeline(name=f"mnist-{component.name}")
     def alone() -> None:
-        imported = {
-            name: dsl.importer(artifact_uri=str(folder), artifact_class=classes[name]).output
-            for name, folder in folders.items()
-        }
+        imported = {}
+        for name, folder in folders.items():
+            title, _, version = kinds[name].partition("@")
+            # The importer reads only these two from a class, so that any type will do, also one that KFP does not know.
+            kind = type(name, (dsl.Artifact,), {"schema_title": title, "schema_version": version})
+            imported[name] = dsl.importer(artifact_uri=str(folder), artifact_class=kind).output
         task = component(**parameters, **imported)
         image = task.container_spec.image
         task.set_container_image(placement.images.get(image, image))

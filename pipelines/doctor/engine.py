@@ -29,25 +29,21 @@ def check_engine() -> Finding:
     """Whether an engine answers, and which one."""
     with open_engine() as engine, engine.errors_explained():
         version = engine.client.version()
-        name = next((part["Name"] for part in version.get("Components") or [] if "Engine" in part.get("Name", "")), "")
-        name = "Podman" if "Podman" in name else "Docker Engine"
+        name = "Podman" if "Podman" in str(version.get("Components")) else "Docker Engine"
         return ok(f"{name} {version.get('Version')}, API {version.get('ApiVersion')}, at {engine.address}")
 
 
 def check_disk() -> Finding:
     """Whether the engine's disk has space for images."""
     with open_engine() as engine, engine.errors_explained():
-        folder = Path(engine.client.info().get("DockerRootDir") or "")
+        folder = Path(engine.client.info().get("DockerRootDir") or "/nonexistent")
         is_built = all(
             engine.find_image(container_images.local_reference(name)) for name in (STEPS_IMAGE, TRAINER_IMAGE)
         )
-        is_local = engine.is_local
-    try:
-        free = shutil.disk_usage(folder).free if is_local and folder.is_absolute() else None
-    except OSError:  # Docker Desktop's engine has a disk of its own
-        free = None
-    if free is None:
-        return skip("the engine's disk is not one of this machine's; see it: docker system df")
+        # Docker Desktop's engine listens here, but has a disk of its own.
+        if not engine.is_local or not folder.is_dir():
+            return skip("the engine's disk is not one of this machine's; see it: docker system df")
+    free = shutil.disk_usage(folder).free
     found = f"{free / 1e9:,.1f} GB free in {folder}"
     if not is_built and free < IMAGES_BYTES:
         return fail(f"{found}; building the images takes {IMAGES_BYTES / 1e9:.0f} GB.", SEE_DISK)

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from components.mnist.errors import SettingError
 from components.mnist.training.devices import GPU_FILES
 from pipelines import configuration, container_images
 from pipelines.checks import Check, Finding, fail, ok, skip, warn
@@ -24,8 +23,8 @@ MEND_DRIVER = "Repair the driver: https://docs.nvidia.com/datacenter/tesla/drive
 def for_runs_here(profiles: Path) -> list[Check]:
     """What a run on this machine needs."""
     return [
-        *_basics(("train", "cli")),
-        Check("disk", lambda: check_disk(Path("runs"))),
+        *for_platforms(("train", "cli")),
+        Check("disk", check_disk),
         Check("semaphores", check_semaphores),
         Check("data", data.check_data),
         Check("GPU", check_gpu),
@@ -35,23 +34,19 @@ def for_runs_here(profiles: Path) -> list[Check]:
 
 def for_containers() -> list[Check]:
     """What a run in containers needs of this machine."""
-    return [*_basics(("cli",)), Check("disk", lambda: check_disk(Path("runs"))), Check("data", data.check_data)]
+    return [*for_platforms(), Check("disk", check_disk), Check("data", data.check_data)]
 
 
-def for_platforms() -> list[Check]:
-    """What a run on a platform needs of the machine that submits it."""
-    return _basics(("cli",))
-
-
-def _basics(extras: tuple[str, ...]) -> list[Check]:
+def for_platforms(extras: tuple[str, ...] = ("cli",)) -> list[Check]:
+    """What a run on a platform needs of the machine that submits it; every other run needs it too."""
     return [
-        Check("Python", lambda: check_python(sys.version_info[:3])),
+        Check("Python", check_python),
         Check("packages", lambda: packages.check_packages(extras)),
         Check("code", check_code),
     ]
 
 
-def check_python(version: tuple[int, ...]) -> Finding:
+def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     """Whether this Python is new enough."""
     found, least = (".".join(map(str, part)) for part in (version, PYTHON))
     if version < PYTHON:
@@ -70,25 +65,22 @@ def check_code() -> Finding:
         return ok(f"{name}, of commit {commit[:12]}{uncommitted}")
     if not (container_images.ROOT / ".git").exists():
         return ok(f"{name}; no git checkout of its own, so runs record no commit")
-    if shutil.which("git") is None:
-        return warn(f"{name}; git is not installed, so runs record no commit.", "Install it: sudo apt-get install git")
     return warn(
-        f"{name}; git cannot read this checkout, so runs record no commit.",
+        f"{name}; git is missing or cannot read this checkout, so runs record no commit.",
         f"See why: git -C {container_images.ROOT} log -1",
     )
 
 
-def check_disk(runs: Path) -> Finding:
+def check_disk(runs: Path = Path("runs")) -> Finding:
     """Whether runs may be written, and the disk has room for one."""
     folder = next(parent for parent in (runs.absolute(), *runs.absolute().parents) if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return fail(f"this user may not write to {folder}.", "Name another folder: mnist run --runs FOLDER")
     scratch = Path(tempfile.gettempdir())
-    free = {
-        f"runs ({folder})": shutil.disk_usage(folder).free,
-        f"temporary files ({scratch})": shutil.disk_usage(scratch).free,
-    }
-    name, least = min(free.items(), key=lambda entry: entry[1])
+    least, name = min(
+        (shutil.disk_usage(folder).free, f"runs ({folder})"),
+        (shutil.disk_usage(scratch).free, f"temporary files ({scratch})"),
+    )
     found = f"{least / 1e9:,.1f} GB free for {name}; a run on MNIST takes {RUN_BYTES / 1e6:.0f} MB"
     if least < RUN_BYTES:
         return fail(f"{found}.", "Make room, or choose another disk: TMPDIR=... mnist run --runs FOLDER")
@@ -117,16 +109,13 @@ def check_gpu() -> Finding:
         if any(Path(file).exists() for file in GPU_FILES):
             return skip("there is a GPU, but no nvidia-smi to ask; training tries it and falls back to the CPU.")
         return ok(f"none; training uses the CPU ({os.cpu_count()} cores)")
-    command = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return warn(f"nvidia-smi does not answer ({type(error).__name__}); training uses the CPU.", MEND_DRIVER)
-    gpus = [line.split(", ") for line in asked.stdout.splitlines() if line.count(", ") == 2]
-    if asked.returncode or not gpus:
-        words = " ".join((asked.stdout or asked.stderr).split()).rstrip(".") or f"exit code {asked.returncode}"
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        words = " ".join(str(getattr(error, "output", None) or error).split()).rstrip(".")
         return warn(f"nvidia-smi finds none: {words}; training uses the CPU.", MEND_DRIVER)
-    found = "; ".join(f"{name}, {memory}" for name, _, memory in gpus) + f", driver {gpus[0][1]}"
+    found = "; ".join(asked.stdout.splitlines())
     if missing := [name for name, version in packages.find_needed(("gpu",)).items() if version is None]:
         return warn(
             f"{found}, but NVIDIA's libraries are not installed ({missing[0]} ...); training uses the CPU.",
@@ -136,16 +125,14 @@ def check_gpu() -> Finding:
 
 
 def check_profiles(file: Path) -> Finding:
-    """Whether every profile can be read."""
+    """Whether every profile can be read.
+
+    Raises:
+        SettingError: The first that cannot.
+    """
     if not file.exists():
         return ok(f"there is no {file}; only Kubeflow and Vertex AI need it: cp {configuration.EXAMPLE} {file}")
     names = configuration.read_names(file)
-    errors = []
     for name in names:
-        try:
-            configuration.read_profile(name, file)
-        except SettingError as error:
-            errors.append(str(error))
-    if errors:
-        raise SettingError(errors[0] + (f" {len(errors)} profiles have errors." if errors[1:] else ""))
+        configuration.read_profile(name, file)
     return ok(f"{file} has {', '.join(names) or 'none yet'}; check one: mnist doctor --on PROFILE")

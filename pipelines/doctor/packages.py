@@ -22,11 +22,10 @@ def check_packages(extras: Iterable[str]) -> Finding:
     if not (root / LOCK).is_file() or not (root / "pyproject.toml").is_file():
         return skip(f"{LOCK} is not beside this code, so the versions that were tested together are unknown.")
     needed, locked = find_needed(extras), read_lock(root / LOCK)
-    wrong = [f"{name} is not installed" for name, version in needed.items() if version is None]
-    wrong += [
-        f"{name} is {version}, locked {locked[name]}"
+    wrong = [
+        f"{name} is {version}, locked {locked[name]}" if version else f"{name} is not installed"
         for name, version in needed.items()
-        if version and locked.get(name, version) != version
+        if version is None or locked.get(name, version) != version
     ]
     if not wrong:
         return ok(f"{len(needed)} installed, all in the versions that {LOCK} locks")

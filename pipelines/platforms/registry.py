@@ -26,7 +26,6 @@ MANIFESTS = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-DOCKER_HUB = "registry-1.docker.io"
 GOOGLE = re.compile(r"(.+-docker\.pkg\.dev|(.+\.)?gcr\.io)")
 # Like Docker: http on this machine, https everywhere else.
 THIS_MACHINE = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
@@ -65,33 +64,29 @@ def has_image(reference: str, *, google_token: str | None) -> bool:
     """
     host, path = docker.auth.resolve_repository_name(reference)
     login = find_login(host, google_token=google_token)
-    again = f"docker manifest inspect {reference}"
     try:
-        status = _ask(_find_manifest(host, path), login)
+        status = _ask(host, path, login)
     except (requests.RequestException, DataError) as error:
-        raise NotCheckedError(
-            f"{host} cannot be reached from here ({find_cause(error)}), though the platform may reach it; ask again: "
-            f"{again}"
-        ) from None
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        other = " other than those found here" if login else ""
-        raise NotCheckedError(f"{host} wants credentials{other}; ask with yours: {again}")
-    if status not in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
-        raise NotCheckedError(f"{host} answers {status}, though maybe not to the platform; ask again: {again}")
-    return status == HTTPStatus.OK
+        trouble = f"cannot be reached from here ({find_cause(error)}), though the platform may reach it"
+    else:
+        if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
+            return status == HTTPStatus.OK
+        trouble = f"answers {status}, though maybe not to the platform"
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            trouble = "wants credentials other than those found here" if login else "wants credentials"
+    raise NotCheckedError(f"{host} {trouble}; ask it yourself: docker manifest inspect {reference}")
 
 
-def _find_manifest(host: str, path: str) -> str:
-    """The address of an image's manifest, by the path and digest behind its host."""
+def _ask(host: str, path: str, login: HTTPBasicAuth | None) -> int:
+    """The status of an image's manifest; asks as anyone first, then in the way that the registry demands.
+
+    Args:
+        path: What follows the host in a reference: a name, and a digest.
+    """
     name, _, digest = path.partition("@")
-    if host == docker.auth.INDEX_NAME:
-        host, name = DOCKER_HUB, name if "/" in name else f"library/{name}"
-    scheme = "http" if THIS_MACHINE.fullmatch(host) else "https"
-    return f"{scheme}://{host}/v2/{name}/manifests/{digest}"
-
-
-def _ask(url: str, login: HTTPBasicAuth | None) -> int:
-    """The status of a manifest; asks as anyone first, then in the way that the registry demands."""
+    if host == docker.auth.INDEX_NAME:  # Docker Hub
+        host, name = "registry-1.docker.io", name if "/" in name else f"library/{name}"
+    url = f"{'http' if THIS_MACHINE.fullmatch(host) else 'https'}://{host}/v2/{name}/manifests/{digest}"
     with requests.Session() as session:
         session.headers["Accept"] = ", ".join(MANIFESTS)
         answer = session.head(url, allow_redirects=True, timeout=ANSWER_SECONDS)

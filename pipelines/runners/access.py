@@ -91,11 +91,16 @@ def memory_bytes(step: str) -> int:
 
 def _allow_source(access: Access, task: Task) -> None:
     """Let ingest read its source, wherever that is."""
-    source = access.source = str(task.parameters()["source"]).strip()
-    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):
-        access.network = scheme[1].lower() in NETWORK_SCHEMES
-        if scheme[1].lower() == "gs":
-            _allow_google_credentials(access)
+    source = access.source = str(task.executor_input()["inputs"]["parameterValues"]["source"]).strip()
+    if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):
+        scheme = found[1].lower()
+        access.network = scheme in NETWORK_SCHEMES
+        configuration = Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser()
+        given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+        credentials = Path(given or configuration / "application_default_credentials.json").absolute()
+        if scheme == "gs" and credentials.is_file():  # the step signs in to Google Cloud as the user who runs it
+            access.mounts.append(bind_mount(credentials, read_only=True))
+            access.environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(credentials)
     elif source == "mnist":
         folder = os.environ.get("MNIST_DATA_DIR") or "data"
         access.environment["MNIST_DATA_DIR"] = folder
@@ -123,13 +128,3 @@ def _allow_path(access: Access, path: str) -> None:
     access.folder = FOLDER + "/up" * Path(path).parts.count("..")
     target = os.path.normpath(Path(access.folder, path))
     access.mounts.append(bind_mount(Path(path).resolve(), target, read_only=True))
-
-
-def _allow_google_credentials(access: Access) -> None:
-    """Let the step sign in to Google Cloud as the user who runs it."""
-    configuration = Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser()
-    given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    file = Path(given or configuration / "application_default_credentials.json").absolute()
-    if file.is_file():
-        access.mounts.append(bind_mount(file, read_only=True))
-        access.environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(file)

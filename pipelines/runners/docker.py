@@ -6,7 +6,6 @@ it, and a limit of memory.
 """
 
 import dataclasses
-import json
 import os
 import shutil
 import signal
@@ -24,8 +23,8 @@ from components.mnist.settings import Value
 from pipelines import container_images, training
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
-from pipelines.runners.access import MEMORY, Access, bind_mount, find_access, memory_bytes
-from pipelines.runners.engine import Engine, Exit, open_engine
+from pipelines.runners.access import MEMORY, bind_mount, find_access, memory_bytes
+from pipelines.runners.engine import Engine, open_engine
 from pipelines.runners.engine_connection import EngineError
 from pipelines.runners.orchestration import Task, follow, run_tasks
 from pipelines.steps import STEPS
@@ -80,13 +79,9 @@ def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
         EngineError: It is missing, or built from other code.
     """
     labels = engine.find_image(reference)
-    name = reference.rpartition(":")[0]
     if labels is None:
-        others = engine.list_tags(name) if name else []
-        more = f" and {len(others) - 2} more" if len(others) > 2 else ""
-        found = f" There are images of other states of the code: {', '.join(others[:2])}{more}." if others else ""
-        raise EngineError(f"{reference}: no such image, and none is ever pulled.{found} Build it: {make}")
-    if name not in container_images.IMAGES or REVISION not in labels:
+        raise EngineError(f"{reference}: no such image, and none is ever pulled. Build it: {make}")
+    if reference.rpartition(":")[0] not in container_images.IMAGES or REVISION not in labels:
         return  # an image of the user's own
     if labels[REVISION] != (tag := container_images.tag()):
         raise EngineError(
@@ -126,13 +121,11 @@ def choose_trainer(engine: Engine, image: str, *, require_gpu: bool) -> tuple[st
 def _read_plan(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value]) -> tuple[dict[str, str], bool]:
     """The image of each step, and whether a GPU is required: as an argument or, for a step alone, a constant."""
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
-    containers = [
-        executor["container"] for executor in spec["deploymentSpec"]["executors"].values() if "container" in executor
-    ]
-    steps = {
-        container["args"][container["args"].index("--function_to_execute") + 1]: container["image"]
-        for container in containers
-    }
+    steps = {}
+    for executor in spec["deploymentSpec"]["executors"].values():
+        if container := executor.get("container"):  # an importer has none
+            words = container["args"]
+            steps[words[words.index("--function_to_execute") + 1]] = container["image"]
     inputs = [task.get("inputs", {}).get("parameters", {}) for task in spec["root"]["dag"]["tasks"].values()]
     constants = [values.get("require_gpu", {}).get("runtimeValue", {}).get("constant") for values in inputs]
     return steps, bool(arguments.get("require_gpu")) or True in constants
@@ -140,68 +133,49 @@ def _read_plan(pipeline: base_component.BaseComponent, arguments: Mapping[str, V
 
 def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, memory: int, gpu: bool) -> int:
     access = find_access(task)
+    if access.source is not None:
+        task = task.with_source(access.source)
     outputs = task.record_file().parent
     outputs.mkdir(parents=True, exist_ok=True)  # the engine would create it as root, or refuse
     # For what is too large for memory, such as downloads: on the disk that takes the results, or that the user chose.
     disk = Path(os.environ.get("TMPDIR") or folder).absolute()
-    with tempfile.TemporaryDirectory(prefix="scratch-", dir=disk, ignore_cleanup_errors=True) as scratch:
-        access.mounts += [bind_mount(path, read_only=False) for path in (outputs, Path(scratch))]
+    network = "with a network" if access.network else "no network"
+    facts = [task.image, f"memory up to {_format_size(memory)}", network, *(["with the GPU"] if gpu else [])]
+    with (
+        tempfile.TemporaryDirectory(prefix="scratch-", dir=disk, ignore_cleanup_errors=True) as scratch,
+        task.log.open("a", encoding="utf-8") as log,
+    ):
+        follow([f"container: {', '.join(facts)}\n"], log, display)
         error_file = Path(scratch, "error.json")
-        access.environment |= {
-            **task.variables,
-            "HOME": "/tmp",
-            "TMPDIR": scratch,
-            ERROR_FILE: str(error_file),
-            PROGRESS: "1",
-        }
+        variables = {"HOME": "/tmp", "TMPDIR": scratch, ERROR_FILE: str(error_file), PROGRESS: "1"}
         try:
-            ended = _run_container(engine, task, access, display, memory=memory, gpu=gpu)
+            ended = engine.run(
+                task.image,
+                task.command,
+                name=f"mnist-{task.name}",
+                memory_bytes=memory,
+                folder=access.folder,
+                environment={**access.environment, **task.variables, **variables},
+                mounts=[*access.mounts, *(bind_mount(path, read_only=False) for path in (outputs, Path(scratch)))],
+                network=access.network,
+                gpu=gpu,
+                follow=lambda lines: follow(lines, log, display),
+            )
         finally:
             if error_file.is_file():
                 shutil.move(error_file, task.error_file)
     if (ended.out_of_memory or ended.code == KILLED) and not task.error_file.is_file():
-        raise StepError(task.name, _explain_kill(ended, memory), log=task.log)
+        # Podman before version 5 does not report on every machine what killed a container.
+        cause = "because it needed" if ended.out_of_memory else "from outside, most often because it needed"
+        raise StepError(
+            task.name,
+            f"killed {cause} more than its {_format_size(memory)} of memory. Give it more by a variable of the "
+            f"environment: {MEMORY}={_format_size(2 * memory)}",
+            log=task.log,
+        )
     return ended.code
 
 
-def _run_container(engine: Engine, task: Task, access: Access, display: Display, *, memory: int, gpu: bool) -> Exit:
-    network = "with a network" if access.network else "no network"
-    facts = [task.image, f"memory up to {_format_size(memory)}", network, *(["with the GPU"] if gpu else [])]
-    with task.log.open("a", encoding="utf-8") as log:
-        follow([f"container: {', '.join(facts)}\n"], log, display)
-        return engine.run(
-            task.image,
-            _with_source(task.command, access.source),
-            name=f"mnist-{task.name}",
-            memory_bytes=memory,
-            folder=access.folder,
-            environment=access.environment,
-            mounts=access.mounts,
-            network=access.network,
-            gpu=gpu,
-            follow=lambda lines: follow(lines, log, display),
-        )
-
-
-def _with_source(command: list[str], source: str | None) -> list[str]:
-    """Put the source as the container has to read it into KFP's command."""
-    if source is None:
-        return command
-    index = command.index("--executor_input") + 1
-    executor_input = json.loads(command[index])
-    executor_input["inputs"]["parameterValues"]["source"] = source
-    return [*command[:index], json.dumps(executor_input), *command[index + 1 :]]
-
-
-def _explain_kill(ended: Exit, limit_bytes: int) -> str:
-    double = _format_size(2 * limit_bytes).replace(" GiB", "g").replace(" MiB", "m")
-    # Podman before version 5 does not report on every machine what killed a container.
-    cause = "because it needed" if ended.out_of_memory else "from outside, most often because it needed"
-    return (
-        f"killed {cause} more than its {_format_size(limit_bytes)} of memory. Give it more by a variable of the "
-        f"environment: {MEMORY}={double}"
-    )
-
-
 def _format_size(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:g} GiB" if size_bytes % 2**30 == 0 else f"{size_bytes / 2**20:.0f} MiB"
+    """A size as MNIST_MEMORY takes it: 4g, 512m."""
+    return f"{size_bytes // 2**30}g" if size_bytes % 2**30 == 0 else f"{size_bytes / 2**20:.0f}m"

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -19,15 +19,15 @@ import requests
 from docker.models.containers import Container
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from pipelines.runners.engine_connection import EngineError, connect, one_line
+from components.mnist.errors import describe
+from components.mnist.training.devices import GPU_FILES
+from pipelines.runners.engine_connection import EngineError, connect
 from pipelines.runners.streams import read_lines
 
 # Every container of this project has this label: docker ps --all --filter label=mnist-pipeline.step
 LABEL = "mnist-pipeline.step"
 SECONDS_TO_REMOVE = 20
 TMP_BYTES = 512 * 2**20  # of /tmp, the only folder outside the mounts that can be written to
-# A container sees its GPU as one of these: NVIDIA's driver on Linux, and on Windows.
-GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Engine:
         self.address = address
         with self.errors_explained():
             info = client.info()
-        options = " ".join(info.get("SecurityOptions") or [])
-        self._is_rootless = "rootless" in options or bool(info.get("Rootless"))  # Docker's way, Podman's way
-        self._has_selinux = "selinux" in options
+        security = " ".join(info.get("SecurityOptions") or [])
+        self._is_rootless = "rootless" in security or bool(info.get("Rootless"))  # Docker's way, Podman's way
+        self._has_selinux = "selinux" in security
         self.is_local = address.startswith("unix://")
         # A hint only: what is installed need not work.
         self.hints_at_gpu = "nvidia" in (info.get("Runtimes") or {}) or (
@@ -78,16 +78,13 @@ class Engine:
         try:
             yield
         except docker.errors.APIError as error:
-            answer = one_line(error.explanation or error)
+            answer = " ".join(str(error.explanation or error).split()).rstrip(".")
             if "no space left on device" in answer.lower():
-                raise EngineError(
-                    f"The container engine's disk is full: {answer}. See what takes it: docker system df; remove what "
-                    f"is unused: docker system prune.{advice}"
-                ) from error
+                advice = " See what takes it: docker system df; remove what is unused: docker system prune." + advice
             raise EngineError(f"The container engine refuses: {answer}.{advice}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             raise EngineError(
-                f"The container engine at {self.address} went away: {one_line(error)}.{advice}"
+                f"The container engine at {self.address} went away: {describe(error)}.{advice}"
             ) from error
 
     def find_image(self, reference: str) -> Mapping[str, str] | None:
@@ -97,11 +94,6 @@ class Engine:
                 return dict(self.client.images.get(reference).labels)
             except docker.errors.ImageNotFound:
                 return None
-
-    def list_tags(self, name: str) -> list[str]:
-        """Every image of this name that exists, with its tag."""
-        with self.errors_explained():
-            return sorted(tag for image in self.client.images.list(name=name) for tag in image.tags)
 
     def try_gpu(self, image: str) -> str:
         """Start a container of this image with the engine's NVIDIA GPUs.
@@ -126,7 +118,7 @@ class Engine:
         memory_bytes: int,
         folder: str = "/",
         environment: Mapping[str, str] | None = None,
-        mounts: Sequence[Mount] = (),
+        mounts: list[Mount] | None = None,
         network: bool = False,
         gpu: bool = False,
         follow: Callable[[Iterable[str]], None] | None = None,
@@ -147,17 +139,26 @@ class Engine:
             EngineError: It cannot be started; or it, or the engine, went away.
         """
         unique_name = f"{name}-{uuid.uuid4().hex[:8]}"
+        # As little as possible is writable, permitted or kept.
         options = {
             "name": unique_name,
             "labels": {LABEL: name},
             "working_dir": folder,
-            "environment": dict(environment or {}),
-            "mounts": list(mounts),
+            "environment": environment,
+            "mounts": mounts,
+            "read_only": True,
+            "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},
             "mem_limit": memory_bytes,
             "memswap_limit": memory_bytes,
             "network_mode": None if network else "none",
             "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if gpu else None,
-            **self._isolation(),
+            "cap_drop": ["ALL"],
+            # Relabelling a user's data for SELinux would change it for everybody else.
+            "security_opt": ["no-new-privileges", *(["label=disable"] if self._has_selinux else [])],
+            # In a rootless engine, root is the user who runs it; every other user owns nothing on this machine.
+            "user": "0:0" if self._is_rootless else f"{os.getuid()}:{os.getgid()}",
+            "group_add": None if self._is_rootless else [str(group) for group in os.getgroups()],
+            "log_config": LogConfig(type="none"),
         }
         container: Container = None
         try:
@@ -171,35 +172,18 @@ class Engine:
                 container.start()
             if follow:
                 follow(read_lines(frames))
-            return self._wait(container)
+            with self.errors_explained():
+                try:
+                    code = int(container.wait()["StatusCode"])
+                    container.reload()
+                except docker.errors.NotFound:  # a container that is gone has not succeeded
+                    raise EngineError("the step's container was removed by somebody while it ran.") from None
+            return Exit(code, out_of_memory=bool(container.attrs["State"].get("OOMKilled")))
         finally:
             if container:
                 advice = f" Remove what may be left: docker rm --force {unique_name}"
                 with self.errors_explained(advice=advice), _uninterrupted():
                     _remove(container)
-
-    def _isolation(self) -> dict[str, object]:
-        """Options of every container: as little as possible is writable, permitted or kept."""
-        return {
-            "read_only": True,
-            "tmpfs": {"/tmp": f"size={TMP_BYTES},mode=1777"},
-            "cap_drop": ["ALL"],
-            # Relabelling a user's data for SELinux would change it for everybody else.
-            "security_opt": ["no-new-privileges", *(["label=disable"] if self._has_selinux else [])],
-            # In a rootless engine, root is the user who runs it; every other user owns nothing on this machine.
-            "user": "0:0" if self._is_rootless else f"{os.getuid()}:{os.getgid()}",
-            "group_add": None if self._is_rootless else [str(group) for group in os.getgroups()],
-            "log_config": LogConfig(type="none"),
-        }
-
-    def _wait(self, container: Container) -> Exit:
-        with self.errors_explained():
-            try:
-                code = int(container.wait()["StatusCode"])
-                container.reload()
-            except docker.errors.NotFound:  # a container that is gone has not succeeded
-                raise EngineError("the step's container was removed by somebody while it ran.") from None
-        return Exit(code, out_of_memory=bool(container.attrs["State"].get("OOMKilled")))
 
 
 def _remove(container: Container) -> None:

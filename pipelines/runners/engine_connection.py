@@ -8,7 +8,7 @@ import docker
 import docker.errors
 import requests
 
-from components.mnist.errors import MnistError, chain
+from components.mnist.errors import MnistError, chain, describe
 
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 300  # making a container can wait for a slow disk
@@ -36,7 +36,21 @@ def connect() -> tuple[docker.DockerClient, str]:
             environment={**os.environ, "DOCKER_HOST": address},
         )
     except (docker.errors.DockerException, requests.RequestException, OSError, ValueError) as error:
-        raise EngineError(_explain_silence(address, error)) from error
+        causes = list(chain(error))
+        if any(isinstance(cause, PermissionError) for cause in causes):
+            advice = "Join its group, then log in again: sudo usermod -aG docker $USER"
+        elif not address.startswith("unix://"):
+            advice = "Check DOCKER_HOST or CONTAINER_HOST."
+        elif any(shutil.which(command) for command in ("docker", "podman", "dockerd")):
+            advice = (
+                "Start it: sudo systemctl start docker (or Docker Desktop; for Podman: systemctl --user start "
+                "podman.socket)"
+            )
+        else:
+            advice = (
+                "Install Docker Engine (https://docs.docker.com/engine/install/) or Podman, or run without: --on local."
+            )
+        raise EngineError(f"No container engine answers at {address}: {describe(causes[-1])}. {advice}") from error
     client.api.timeout = SECONDS_TO_ANSWER
     return client, address
 
@@ -54,29 +68,3 @@ def _find_address() -> str:
     own = Path(os.environ.get("XDG_RUNTIME_DIR") or "/run")  # of rootless engines
     sockets = [own / "docker.sock", own / "podman/podman.sock", Path("/run/podman/podman.sock")]
     return next((f"unix://{socket}" for socket in sockets if socket.exists()), address)
-
-
-def _explain_silence(address: str, error: Exception) -> str:
-    """Say why an engine does not answer, and what to do."""
-    causes = list(chain(error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
-        return (
-            f"No permission to use the container engine at {address}. Join its group, then log in again: "
-            "sudo usermod -aG docker $USER"
-        )
-    if not address.startswith("unix://"):
-        return f"No container engine answers at {address}: {one_line(causes[-1])}. Check DOCKER_HOST or CONTAINER_HOST."
-    if any(shutil.which(command) for command in ("docker", "podman", "dockerd")):
-        return (
-            f"The container engine does not run: nothing answers at {address}. Start it: sudo systemctl start docker "
-            "(or Docker Desktop; for Podman: systemctl --user start podman.socket)"
-        )
-    return (
-        f"No container engine here: nothing at {address}, and no docker or podman command. Install Docker Engine "
-        "(https://docs.docker.com/engine/install/) or Podman, or run without: --on local."
-    )
-
-
-def one_line(error: object) -> str:
-    """An error's text without line breaks and final full stop; its class where it has no text."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

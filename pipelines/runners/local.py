@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,15 +64,10 @@ def _start(task: Task, display: Display) -> int:
             follow(process.stdout or (), log, display)
             return process.wait()
         finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End all processes of the step that still run."""
-    deadline = time.monotonic() + SECONDS_TO_END
-    with contextlib.suppress(ProcessLookupError):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)  # the shell may be gone before its children
+            # End all processes of the step that still run: it may be interrupted, or have left some behind.
+            with contextlib.suppress(ProcessLookupError):
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGTERM)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(SECONDS_TO_END)
+                os.killpg(process.pid, signal.SIGKILL)  # the shell may be gone before its children

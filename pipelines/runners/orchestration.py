@@ -5,18 +5,18 @@ KFP resolves the graph, the artifacts and the order. Starting a step is ours, be
 """
 
 import contextlib
-import functools
+import dataclasses
 import json
-import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 from kfp import local
 from kfp.dsl import base_component
-from kfp.local import status, subprocess_task_handler, task_handler_interface
+from kfp.local import status, subprocess_task_handler
 
 from components.mnist.progress import SENTENCE, UPDATE
 from components.mnist.settings import Value
@@ -46,9 +46,17 @@ class Task:
     log: Path
     error_file: Path
 
-    def parameters(self) -> dict[str, Value]:
-        """The step's parameters; whole numbers may be floats, as KFP passes them."""
-        return dict(self._executor_input()["inputs"].get("parameterValues", {}))
+    def executor_input(self) -> dict[str, Any]:
+        """The step's inputs and outputs, as KFP passes them to its executor; whole numbers may be floats."""
+        return json.loads(self.command[self.command.index("--executor_input") + 1])
+
+    def with_source(self, source: str) -> "Task":
+        """The same step, with another value of its parameter `source`."""
+        executor_input = self.executor_input()
+        executor_input["inputs"]["parameterValues"]["source"] = source
+        index = self.command.index("--executor_input") + 1
+        command = [*self.command[:index], json.dumps(executor_input), *self.command[index + 1 :]]
+        return dataclasses.replace(self, command=command)
 
     def input_paths(self) -> list[Path]:
         """The paths of the step's input artifacts."""
@@ -56,7 +64,7 @@ class Task:
 
     def record_file(self) -> Path:
         """The file in which KFP's executor records the step's outputs, at its very end, in the step's own folder."""
-        return Path(self._executor_input()["outputs"]["outputFile"])
+        return Path(self.executor_input()["outputs"]["outputFile"])
 
     def missing_outputs(self) -> list[Path]:
         """What a step that succeeded must have written, but has not."""
@@ -65,11 +73,8 @@ class Task:
         return [path for path in (self.record_file(), *files) if not path.exists()]
 
     def _artifacts(self, side: str) -> list[dict[str, Any]]:
-        lists = self._executor_input()[side].get("artifacts", {}).values()
+        lists = self.executor_input()[side].get("artifacts", {}).values()
         return [artifact for artifacts in lists for artifact in artifacts["artifacts"]]
-
-    def _executor_input(self) -> dict[str, Any]:
-        return json.loads(self.command[self.command.index("--executor_input") + 1])
 
 
 # Runs a task to its end, shows what it prints, and returns its exit code (negative: the signal that ended it); raises
@@ -99,33 +104,36 @@ def run_tasks(
     seconds: dict[str, float] = {}
     root = (run.folder / "kfp").absolute()
 
-    def perform(task: Task) -> bool:
+    def perform(task: Task) -> status.Status:
         display.start_step(task.name)
-        succeeded = False
+        has_failed = True
         try:
-            _run_task(task, display, start)
-            succeeded = True
+            _check_end(task, start(task, display))
+            has_failed = False
         except StepError as failure:
             failures.append(failure)
         finally:
-            seconds[task.name] = round(display.end_step(failed=not succeeded), 1)
-        return succeeded
+            seconds[task.name] = round(display.end_step(failed=has_failed), 1)
+        return status.Status.FAILURE if has_failed else status.Status.SUCCESS
+
+    def handle(*, image: str, full_command: list[str], env_vars: Mapping[str, str], **_: object) -> SimpleNamespace:
+        """Stands in for KFP's handler class: it is called for each task, then `run` of what it returns."""
+        name = full_command[full_command.index("--function_to_execute") + 1]
+        log, error_file = run.logs / f"{name}.log", run.logs.absolute() / f"{name}.error.json"
+        return SimpleNamespace(run=lambda: perform(Task(name, image, full_command, env_vars, log, error_file)))
 
     try:
-        with _kfp_calling(functools.partial(_TaskHandler, perform, run.logs), log=run.logs / "pipeline.log"):
+        with _kfp_calling(handle, log=run.logs / "pipeline.log"):
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
             pipeline(**arguments)
-    except RuntimeError:
+    except RuntimeError as error:
         # KFP reports only that an inner task failed: `failures` has which one, and why.
-        if not failures:
-            raise
+        raise failures[0] if failures else error from None
     finally:
         run.save(seconds=seconds)
         for outputs in root.glob("*"):  # one folder, named by pipeline and time
             outputs.rename(run.steps)
             root.rmdir()
-    if failures:
-        raise failures[0]
 
 
 def follow(lines: Iterable[str], log: IO[str], display: Display) -> None:
@@ -137,63 +145,35 @@ def follow(lines: Iterable[str], log: IO[str], display: Display) -> None:
         display.show_line(line)
 
 
-class _TaskHandler(task_handler_interface.ITaskHandler):
-    """KFP makes one for each task, and runs it."""
-
-    def __init__(
-        self,
-        perform: Callable[[Task], bool],
-        logs: Path,
-        *,
-        image: str,
-        full_command: list[str],
-        env_vars: Mapping[str, str],
-        **_: object,
-    ) -> None:
-        name = full_command[full_command.index("--function_to_execute") + 1]
-        error_file = logs.absolute() / f"{name}.error.json"
-        self.task = Task(name, image, full_command, env_vars, log=logs / f"{name}.log", error_file=error_file)
-        self.perform = perform
-
-    def run(self) -> status.Status:
-        return status.Status.SUCCESS if self.perform(self.task) else status.Status.FAILURE
-
-
-def _run_task(task: Task, display: Display, start: Start) -> None:
-    code = start(task, display)
-    if code != 0:
-        raise _explain_failure(task, code)
-    if missing := task.missing_outputs():
-        names = ", ".join(path.name for path in missing)
-        raise StepError(task.name, f"ended without an error, but did not write {names}.", log=task.log)
-
-
-def _explain_failure(task: Task, code: int) -> StepError:
-    """Why a task failed: in the library's words, or by its exit code."""
+def _check_end(task: Task, code: int) -> None:
+    """Raise what went wrong: in the library's words, or by the exit code; 0 without every output is no success."""
+    missing = ", ".join(path.name for path in task.missing_outputs())
+    if code == 0 and not missing:
+        return
     if task.error_file.is_file():
         error = json.loads(task.error_file.read_text(encoding="utf-8"))
         message = error["message"] if error["expected"] else f"unexpected {error['error']}: {error['message']}"
-        return StepError(task.name, message, log=task.log, details=error["details"])
+        raise StepError(task.name, message, log=task.log, details=error["details"])
     number = -code if code < 0 else code - 128  # a shell adds 128 to the signal that ended its child
-    if number == signal.SIGKILL:
+    if code == 0:
+        message = f"ended without an error, but did not write {missing}."
+    elif number == signal.SIGKILL:
         message = "killed from outside, most often because memory ran out."
     elif number in set(signal.Signals):
         message = f"ended by {signal.Signals(number).name}."
     else:
-        lines = task.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-        message = f"ended with exit code {code}; the last it printed: {last}"
-    return StepError(task.name, message, log=task.log)
+        last = task.log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2].strip()
+        message = f"ended with exit code {code}; the last it printed: {last or 'nothing'}"
+    raise StepError(task.name, message, log=task.log)
 
 
 @contextlib.contextmanager
-def _kfp_calling(handler: Callable[..., _TaskHandler], *, log: Path) -> Iterator[None]:
+def _kfp_calling(handle: Callable[..., SimpleNamespace], *, log: Path) -> Iterator[None]:
     """Let KFP's subprocess runner use our handler for each task; what KFP itself prints and logs goes to a file."""
-    original, level = subprocess_task_handler.SubprocessTaskHandler, logging.root.level
-    subprocess_task_handler.SubprocessTaskHandler = handler
+    original = subprocess_task_handler.SubprocessTaskHandler
+    subprocess_task_handler.SubprocessTaskHandler = handle
     try:
         with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
             yield
     finally:
         subprocess_task_handler.SubprocessTaskHandler = original
-        logging.root.setLevel(level)

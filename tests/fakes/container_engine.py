@@ -61,9 +61,6 @@ class PlayedEngine:
             return 200, {"Version": "28.2.2", "ApiVersion": "1.50", "Components": [{"Name": "Engine"}]}
         if (method, path) == ("GET", "/info"):
             return 200, self.info
-        if (method, path) == ("GET", "/images/json"):
-            names = tuple(json.loads(query.get("filters", "{}")).get("reference", [""]))
-            return 200, [{"Id": name, "RepoTags": [name]} for name in self.labels if name.startswith(names)]
         if method == "GET" and (found := re.fullmatch(r"/images/(.+)/json", path)):
             if found[1] not in self.labels:
                 return 404, {"message": f"No such image: {found[1]}"}

@@ -90,7 +90,7 @@ def test_a_closed_registry_is_asked_with_the_login_of_docker(
     lock: Path, server: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     server.is_open, server.scheme, server.users = False, scheme, {"robot": "hunter2"}
-    words = f"{server.host} wants credentials; ask with yours: docker manifest inspect {server.host}/team/"
+    words = f"{server.host} wants credentials; ask it yourself: docker manifest inspect {server.host}/team/"
     with pytest.raises(NotCheckedError, match=re.escape(words)):
         check_registry()
     log_in(tmp_path, server.host, "robot", "wrong")

@@ -32,7 +32,7 @@ def test_a_full_disk_of_the_engine_is_called_that(played_engine: PlayedEngine, e
     # As Docker 20.10 answers.
     played_engine.refusals["create"] = (500, "mkdir /var/lib/docker/overlay2/8f5a-init: no space left on device")
     with pytest.raises(
-        EngineError, match=r"engine's disk is full: mkdir .*See what takes it: docker system df"
+        EngineError, match=r"refuses: mkdir .*: no space left on device\. See what takes it: docker system df"
     ) as error:
         run(engine)
     assert "\n" not in str(error.value)

@@ -37,7 +37,7 @@ def listen(path: Path) -> socket.socket:
 
 def test_without_any_engine_it_says_what_to_install(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{bare}/docker.sock")
-    with pytest.raises(EngineError, match=r"No container engine here: nothing at unix.*Install Docker.*--on local"):
+    with pytest.raises(EngineError, match=r"No container engine answers at unix.*Install Docker.*--on local"):
         connect()
 
 
@@ -46,7 +46,7 @@ def test_an_installed_engine_that_does_not_run_is_to_be_started(bare: Path, monk
     (bare / "docker").chmod(0o755)
     listen(bare / "engine.sock").close()  # what a killed engine leaves behind
     monkeypatch.setenv("DOCKER_HOST", f"unix://{bare}/engine.sock")
-    with pytest.raises(EngineError, match=r"does not run: nothing answers at .*engine\.sock.*systemctl start docker"):
+    with pytest.raises(EngineError, match=r"No container engine answers at .*engine\.sock: .*systemctl start docker"):
         connect()
 
 
@@ -69,7 +69,7 @@ def test_without_permission_it_names_the_group() -> None:
             text=True,
             timeout=60,
         )
-    assert "No permission to use the container engine at unix" in finished.stdout, finished.stderr
+    assert "engine.sock: Permission denied" in finished.stdout, finished.stderr
     assert "sudo usermod -aG docker $USER" in finished.stdout
 
 
