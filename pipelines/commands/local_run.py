@@ -1,4 +1,4 @@
-"""Run a pipeline by a runner and show how it goes, for `mnist run` and `mnist step`: its errors, Ctrl-C, the seconds."""
+"""Run a pipeline by a runner and show how it goes, for `mnist run` and `mnist step`: errors, Ctrl-C, the seconds."""
 
 import time
 from collections.abc import Mapping
