@@ -76,7 +76,7 @@ class VertexChecks:
 
     def find_token(self) -> str | None:
         """The access token, for Google's own registries."""
-        return self._credentials and self._credentials.token
+        return self._credentials.token if self._credentials else None
 
     def check_credentials(self) -> Finding:
         """Whether Google accepts the credentials, and whose they are, as far as they say."""
