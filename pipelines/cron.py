@@ -17,15 +17,6 @@ from cronsim.cronsim import Field as Parser
 
 from components.mnist.errors import SettingError, suggest
 
-NICKNAMES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 # The forms that both platforms know: without ?, L, W and #.
 PART = re.compile(r"(?P<span>\*|(\d{1,4}|[A-Z]{3})(-(\d{1,4}|[A-Z]{3}))?)(/(?P<step>\d{1,4}))?", re.ASCII)
 
@@ -64,20 +55,31 @@ def normalise(cron: str) -> str:
     Raises:
         SettingError: It is not of the dialect, never fires, or the platforms would fire it at different times.
     """
+    words = cron.split()
+    if len(words) != len(FIELDS) or words[0].startswith(("@", "TZ=", "CRON_TZ=")):
+        raise SettingError(
+            f"cron {cron}: expected five fields: {', '.join(field.name for field in FIELDS)}, without a nickname such "
+            "as @daily, and the time zone as time_zone. Example, Mondays at six: 0 6 * * 1"
+        )
     try:
-        words = _split(cron)
         numbers = [_read_field(word, field) for word, field in zip(words, FIELDS, strict=True)]
-        fields = list(map(_write, words, numbers))
-        if "*" not in (fields[2], fields[4]):
-            _check_days(words, numbers)
     except SettingError as error:
         raise SettingError(f"cron {cron}: {error}") from None
+    fields = list(map(_write, words, numbers))
+    for index in (2, 4):
+        if "*" in words[index] and "*" not in (fields[2], fields[4]):
+            raise SettingError(
+                f"cron {cron}: {words[index]} as {FIELDS[index].name}, with both days given, is read differently by "
+                f"the platforms: days on which both match, or either. Write {_spell(numbers[index])}, which means "
+                "either."
+            )
     normal = " ".join(fields)
     try:
         CronSim(normal, datetime.now(UTC))
     except CronSimError:
-        never = f"never fires, since month {words[3]} has no day {words[2]}. Change one."
-        raise SettingError(f"cron {cron}: {never}") from None
+        raise SettingError(
+            f"cron {cron}: never fires, since month {words[3]} has no day {words[2]}. Change one."
+        ) from None
     return normal
 
 
@@ -117,13 +119,15 @@ def next_times(
     return list(itertools.islice(within, count))
 
 
+@functools.cache
 def read_zone(name: str) -> zoneinfo.ZoneInfo:
     """Return a time zone of the IANA database.
 
     Raises:
         SettingError: There is no such zone.
     """
-    known = _list_zones()
+    # Some machines keep files among the zones that no platform knows.
+    known = zoneinfo.available_timezones() - {"localtime", "Factory"}
     if name not in known:
         hint = suggest(name, known, otherwise="expected one such as UTC or Europe/Berlin.")
         raise SettingError(f"time_zone {name}: no such time zone; {hint}")
@@ -154,77 +158,42 @@ def in_zone(moment: datetime, time_zone: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=read_zone(time_zone))
 
 
-@functools.cache
-def _list_zones() -> frozenset[str]:
-    # Some machines keep files among the zones that no platform knows.
-    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
-
-
-def _split(cron: str) -> list[str]:
-    words = cron.split()
-    first = words[0].upper() if words else ""
-    expected = f"expected five fields: {', '.join(field.name for field in FIELDS)}"
-    if first.startswith("@"):
-        instead = NICKNAMES.get(first.lower(), "times, as in 0 6 * * 1")
-        raise SettingError(f"{words[0]} is not taken by both platforms; {expected}. Write {instead}")
-    if first.startswith(("TZ=", "CRON_TZ=")):
-        raise SettingError(f"has a time zone in it; {expected}. Write the zone as time_zone.")
-    if len(words) != len(FIELDS):
-        count = f"{len(words)} field{'' if len(words) == 1 else 's'}" if words else "empty"
-        raise SettingError(f"{count}; {expected}. Example, Mondays at six: 0 6 * * 1")
-    return words
-
-
 def _read_field(text: str, field: Field) -> set[int]:
+    """The numbers that a list of `*`, `n` or `a-b` means, each with or without a step; Sunday is 0."""
+    numbers: set[int] = set()
     parts = text.upper().split(",")
-    if len(parts) > 1 and "*" in parts:
-        raise SettingError(
-            f"{text} as {field.name} has * in a list, which the platforms read differently; expected * alone, or a "
-            "list without it."
+    for part in parts:
+        refusal = SettingError(
+            f"{part or 'nothing'} as {field.name}; expected {field.first} to {field.last}{field.names}, * alone, lists "
+            "(1,5), ranges that run upwards (1-5) or steps (*/2)."
         )
-    return set().union(*(_read_part(part, field) for part in parts))
+        match = PART.fullmatch(part)
+        # In a list, the platforms read * differently.
+        if not match or (part == "*" and len(parts) > 1):
+            raise refusal
+        span, step = match["span"], int(match["step"] or 1)
+        if span == "*":
+            span = f"{field.first}-{field.last}"
+        elif match["step"] and "-" not in span:
+            span = f"{span}-{field.last}"
+        if field.parser is Parser.DOW:
+            span = re.sub(r"(?<!0)(?<!SUN)-(0+|SUN)$", "-7", span)  # the week may end with Sunday
+        try:
+            found = sorted(cast(set[int], field.parser.parse(span)))
+        except CronSimError:
+            raise refusal from None
+        longest = max(1, len(found) - 1)
+        if not 1 <= step <= longest:
+            raise SettingError(f"{part} as {field.name}; expected a step from 1 to {longest} within {span}.")
+        numbers.update(number % 7 if field.parser is Parser.DOW else number for number in found[::step])
+    return numbers
 
 
-def _read_part(part: str, field: Field) -> list[int]:
-    """The numbers that `*`, `n` or `a-b` means, with or without a step; Sunday is 0."""
-    refusal = SettingError(
-        f"{part or 'nothing'} as {field.name}; expected {field.first} to {field.last}{field.names}, *, lists (1,5), "
-        "ranges that run upwards (1-5) or steps (*/2)."
-    )
-    if not (match := PART.fullmatch(part)):
-        raise refusal
-    span, step = match["span"], int(match["step"] or 1)
-    if span == "*":
-        span = f"{field.first}-{field.last}"
-    elif match["step"] and "-" not in span:
-        span = f"{span}-{field.last}"
-    if field.parser is Parser.DOW:
-        span = re.sub(r"(?<!0)(?<!SUN)-(0+|SUN)$", "-7", span)  # the week may end with Sunday
-    try:
-        numbers = sorted(cast(set[int], field.parser.parse(span)))
-    except CronSimError:
-        raise refusal from None
-    longest = max(1, len(numbers) - 1)
-    if not 1 <= step <= longest:
-        raise SettingError(f"{part} as {field.name}; expected a step from 1 to {longest} within {span}.")
-    return [number % 7 if field.parser is Parser.DOW else number for number in numbers[::step]]
-
-
-def _check_days(words: list[str], numbers: list[set[int]]) -> None:
-    for index in (2, 4):
-        if "*" in words[index]:
-            raise SettingError(
-                f"{words[index]} as {FIELDS[index].name}, with both days given, is read differently by the platforms: "
-                f"days on which both match, or either. Write {_spell(numbers[index])}, which means either."
-            )
-
-
-def _write(text: str, numbers: set[int]) -> str:
+def _write(word: str, numbers: set[int]) -> str:
     # A star is kept: a day of month or week that is * leaves the choice to the other, and 1-31 does not.
-    if not (match := re.fullmatch(r"\*(?:/(\d+))?", text)):
+    if not (match := re.fullmatch(r"\*(?:/0*(\d+))?", word)):
         return _spell(numbers)
-    step = int(match[1] or 1)
-    return "*" if step == 1 else f"*/{step}"
+    return "*" if match[1] in (None, "1") else f"*/{match[1]}"
 
 
 def _spell(numbers: set[int]) -> str:

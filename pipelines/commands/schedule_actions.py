@@ -22,6 +22,8 @@ from pipelines.schedules.apply import apply_changes, prepare_schedules
 from pipelines.schedules.lookup import find_schedule, find_schedules, name_of
 from pipelines.schedules.plan import Change, plan_changes
 
+NOTHING = "Nothing to change."
+
 
 def show_plan(on: str, profiles: Path, *, prune: bool) -> bool:
     """Show what apply would change, and when each schedule fires next; return whether apply would change anything."""
@@ -31,11 +33,8 @@ def show_plan(on: str, profiles: Path, *, prune: bool) -> bool:
         show_change(change, changes)
         show_times(change, now=now)
     count = sum(change.kind.is_change for change in changes)
-    if count:
-        plural = "" if count == 1 else "s"
-        console.out(f"{count} change{plural}; to apply: {_spell_apply(on, profiles, prune)}")
-    else:
-        console.out("Nothing to change.")
+    plural = "" if count == 1 else "s"
+    console.out(f"{count} change{plural}; to apply: {_spell_apply(on, profiles, prune)}" if count else NOTHING)
     return count > 0
 
 
@@ -54,7 +53,7 @@ def apply_plan(on: str, profiles: Path, *, prune: bool) -> None:
         errors.out(f"{len(failures)} not done. Fix the cause, then repeat: {again}")
         raise typer.Exit(1)
     if not any(change.kind.is_change for change in changes):
-        console.out("Nothing to change.")
+        console.out(NOTHING)
 
 
 def list_existing(on: str, profiles: Path) -> None:
@@ -65,12 +64,10 @@ def list_existing(on: str, profiles: Path) -> None:
     others = [each for each in existing if each not in own]
     if not own:
         console.out(f"Profile {profile.name} has no schedules on the platform.")
-    for each in own:
-        show_existing(each, own, owner="")
+    show_existing(own, profile.name)
     if others:
         console.out("Made by others, never touched:")
-    for each in others:
-        show_existing(each, others, owner=f", profile {each.mark.profile}" if each.mark else "")
+    show_existing(others, profile.name)
 
 
 def pause_schedule(name: str, on: str, profiles: Path) -> None:

@@ -1,6 +1,6 @@
 """What `mnist schedule` prints about planned changes and existing schedules: one line each, also in a log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from rich.markup import escape
@@ -13,14 +13,6 @@ from pipelines.schedules.plan import Change, Kind
 
 SHOWN_TIMES = 5
 STYLES = {Kind.CREATE: "green", Kind.RESUME: "green", Kind.REMOVE: "red", Kind.KEEP: "dim", Kind.OVER: "dim"}
-DONE = {
-    Kind.CREATE: "created",
-    Kind.REPLACE: "replaced",
-    Kind.KEEP: "kept",
-    Kind.PAUSE: "paused",
-    Kind.RESUME: "resumed",
-    Kind.REMOVE: "removed",
-}
 
 
 def show_change(change: Change, among: Iterable[Change], *, done: bool = False) -> None:
@@ -29,7 +21,11 @@ def show_change(change: Change, among: Iterable[Change], *, done: bool = False) 
     Args:
         among: All that are shown; the longest name sets the width of the column.
     """
-    word = DONE.get(change.kind, change.kind) if done else change.kind
+    word = change.kind.value
+    if done and change.kind.is_change:
+        word += "d"  # created, replaced, paused
+    elif done and change.kind is Kind.KEEP:
+        word = "kept"
     width = max(len(each.name) for each in among)
     style = STYLES.get(change.kind, "yellow")
     if change.desired:
@@ -56,17 +52,14 @@ def show_times(change: Change, *, now: datetime) -> None:
         console.print(f"         {'then no more' if times else 'never again'}: its end is {_spell(end)}")
 
 
-def show_existing(each: Existing, among: Iterable[Existing], *, owner: str) -> None:
-    """One line about a schedule on the platform.
-
-    Args:
-        among: All that are shown; the longest name sets the width of the column.
-        owner: Who made it, for the end of the line.
-    """
-    width = max(len(_clean(name_of(other))) for other in among)
-    state = "ended" if each.ended else "paused" if each.paused else "active"
-    line = f"{state:<8} {_clean(name_of(each)):<{width}}  {_describe_times(each)}, since {each.created:%Y-%m-%d}"
-    console.out(f"{line} ({each.id}{owner})")
+def show_existing(schedules: Sequence[Existing], profile: str) -> None:
+    """One line about each schedule on the platform, with its owner where that is another profile."""
+    names = [_clean(name_of(each)) for each in schedules]
+    for each, name in zip(schedules, names, strict=True):
+        state = "ended" if each.ended else "paused" if each.paused else "active"
+        owner = f", profile {each.mark.profile}" if each.mark and each.mark.profile != profile else ""
+        times = f"{_describe_times(each)}, since {each.created:%Y-%m-%d}"
+        console.out(f"{state:<8} {name:<{max(map(len, names))}}  {times} ({each.id}{owner})")
 
 
 def _describe_times(existing: Existing) -> str:

@@ -1,7 +1,7 @@
 """What Kubeflow Pipelines and Vertex AI both do, in one vocabulary.
 
-`kubeflow/client.py` and `vertex/client.py` speak to the platforms; everything else, as following a run or bringing
-schedules in line, is written once against what is described here.
+`kubeflow/client.py` and `vertex/client.py` call the platforms; everything else, such as following a run or applying
+schedules, is written once against the `PlatformClient` below.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from pipelines.profiles import Profile, Schedule
 
 
 class PlatformError(MnistError):
-    """A platform did not do what it was asked for.
+    """A platform did not do what was asked.
 
     Attributes:
-        may_have_happened: Whether the platform may have carried out the call all the same, as when its answer was lost.
+        may_have_happened: Whether the platform may have carried out the call, as when its answer was lost.
     """
 
     def __init__(self, message: str, *, may_have_happened: bool = False) -> None:
@@ -29,7 +29,7 @@ class PlatformError(MnistError):
 
 
 class TransientError(PlatformError):
-    """The network, or the platform for the moment: another try may succeed."""
+    """The network or the platform failed for the moment: another try may succeed."""
 
 
 class SignInError(PlatformError):
@@ -37,19 +37,19 @@ class SignInError(PlatformError):
 
 
 class DeniedError(PlatformError):
-    """Who signed in may not do this."""
+    """The signed-in account lacks a permission."""
 
 
 class MissingError(PlatformError):
-    """What was named is not there."""
+    """What was named does not exist."""
 
 
 class ConflictError(PlatformError):
-    """Something of that name is there already, or is in a state that does not allow it."""
+    """Something of that name exists already, or is in a state that does not allow the call."""
 
 
 class State(StrEnum):
-    """Where a run or a task is."""
+    """The state of a run or a task."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -67,11 +67,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class TaskState:
-    """A step of a run, as far as it is known.
+    """A step of a run.
 
     Attributes:
         name: Of the step, as in `pipelines/training.py`.
-        seconds: From its start to its end; None before the end, or when the platform does not tell.
+        seconds: From its start to its end; None before the end, or when the platform does not report it.
         message: Why it failed, in the platform's words.
     """
 
@@ -88,7 +88,7 @@ class TaskState:
 
 @dataclass(frozen=True)
 class RunState:
-    """A run as the platform sees it now.
+    """The state of a run and of its steps.
 
     Attributes:
         tasks: The steps that the platform knows of, in no particular order.
@@ -102,7 +102,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class Mark:
-    """What `mnist schedule apply` leaves on the schedules that it makes, to find them again.
+    """What `mnist schedule apply` writes on the schedules that it creates, to find them again.
 
     Attributes:
         profile, name: Whose schedule it is in `mnist.toml`.
@@ -116,17 +116,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Existing:
-    """A schedule that stands on the platform, whoever made it.
+    """A schedule that exists on the platform, whoever made it.
 
     Attributes:
         id: The platform's name for it.
         title: What the platform's page shows.
         mark: None when somebody else made it.
-        cron: Five fields where it can be told; the platform's own words otherwise.
-        time_zone: In which it fires.
+        cron: Five fields where the schedule has them; the platform's own words otherwise.
+        time_zone: Of the cron expression.
         paused: Fires nothing until it is resumed.
         ended: Will never fire again: its end has passed.
-        created: When it was made, with a time zone.
+        created: With a time zone.
     """
 
     id: str
@@ -142,8 +142,8 @@ class Existing:
 class PlatformClient(Protocol):
     """A platform as one profile uses it; every method raises PlatformError, or one of its subclasses.
 
-    Calls that change nothing, or the same when repeated, are tried again after transient errors; calls that create
-    something create it once, whatever is lost on the way (`pipelines/platforms/retrying.py`).
+    Calls that can be repeated safely are tried again after transient errors; calls that create something create it
+    once, even when an answer is lost (`pipelines/platforms/retrying.py`).
     """
 
     def submit(self, job: Job, *, name: str) -> str:
@@ -153,31 +153,31 @@ class PlatformClient(Protocol):
         """The page of a run."""
 
     def read_run(self, run_id: str) -> RunState:
-        """Where a run is now."""
+        """The state of a run now."""
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to end; one that has ended already is left as it is."""
 
     def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
-        """Where the artifacts of a run lie: a gs:// address by step and output; empty where they can't be reached."""
+        """The gs:// addresses of a run's artifacts, by step and output; empty where they cannot be read."""
 
     def check_schedule(self, schedule: Schedule) -> None:
-        """Refuse with SettingError what the platform can't do: its time zone, its cron, its number of runs."""
+        """Raise SettingError for a time zone, cron expression or max_concurrency that the platform can't do."""
 
     def list_schedules(self) -> list[Existing]:
         """Every schedule in this project and region, or namespace and experiment."""
 
     def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
-        """Make a schedule, paused from the start where `schedule.paused` is true."""
+        """Create a schedule, paused where `schedule.paused` is true."""
 
     def pause_schedule(self, id: str) -> None:
-        """Let it fire nothing until it is resumed."""
+        """Stop a schedule from starting runs until it is resumed."""
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again; times that it missed while it was paused are not made up for."""
+        """Let a schedule start runs again; times that it missed while paused are not made up for."""
 
     def delete_schedule(self, id: str) -> None:
-        """Remove it; one that is gone already is no trouble. Runs that it started go on."""
+        """Delete a schedule; one that is gone already is no error. The runs that it started continue."""
 
     def run_schedule(self, id: str, *, name: str) -> str:
         """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""

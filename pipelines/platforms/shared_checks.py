@@ -13,7 +13,6 @@ from pipelines.profiles import Profile, Schedule
 
 READ = ("storage.objects.get", "storage.objects.list")
 WRITE = ("storage.objects.create", "storage.objects.delete")
-PUSH = "make push REGISTRY=host/path"
 
 
 def check_images(profile: Profile) -> Finding:
@@ -30,13 +29,11 @@ def check_registry(profile: Profile, google_token: Callable[[], str | None]) -> 
         NotCheckedError: The registry does not say.
     """
     references = sorted(set(compilation.find_images(profile).values()))
-    token = google_token()
-    missing = [
-        reference.partition("@")[0] for reference in references if not registry.has_image(reference, google_token=token)
-    ]
-    if missing:
-        return fail(f"the registry has no {' and no '.join(missing)} of this code any more.", f"Push again: {PUSH}")
-    return ok(f"{' and '.join(sorted({registry.find_host(reference) for reference in references}))} has all of them")
+    token = google_token()  # only now: an earlier check finds it
+    if missing := [each for each in references if not registry.has_image(each, google_token=token)]:
+        names = " and no ".join(each.partition("@")[0] for each in missing)
+        return fail(f"the registry has no {names} of this code any more.", "Push again: make push REGISTRY=host/path")
+    return ok(f"{' and '.join(sorted(set(map(registry.find_host, references))))} has all of them")
 
 
 def check_schedules(profile: Profile, check_one: Callable[[Schedule], None]) -> Finding:
@@ -60,7 +57,7 @@ def check_schedules(profile: Profile, check_one: Callable[[Schedule], None]) -> 
 
 
 def check_bucket(address: str, *, steps_are_checked: bool) -> Finding:
-    """Whether the credentials at hand may read a pipeline root, from which the report is fetched, and write to it.
+    """Whether the user may read a pipeline root, from which the report is fetched, and write to it.
 
     Args:
         steps_are_checked: Whether another check looks at what the steps' own account may do; only that one must write.
@@ -73,16 +70,11 @@ def check_bucket(address: str, *, steps_are_checked: bool) -> Finding:
             return fail(f"there is no {bucket}.", f"Make it: gcloud storage buckets create {bucket} --location REGION")
         raise
     if missing & set(READ):
-        return fail(
-            f"the credentials at hand may not read {bucket}.", mend_bucket(bucket, "objectViewer", "user:EMAIL")
-        )
-    if not missing:
-        return ok(f"{bucket} can be read and written to with the credentials at hand")
-    if steps_are_checked:
-        return ok(f"{bucket} can be read with the credentials at hand, with which the report is fetched")
+        return fail(f"you may not read {bucket}.", mend_bucket(bucket, "objectViewer", "user:EMAIL"))
+    if not missing or steps_are_checked:
+        return ok(f"you can read {bucket}{'' if missing else ' and write to it'}")
     return warn(
-        f"{bucket} can be read with the credentials at hand, but not written to; whether the steps' own account can is "
-        "not known.",
+        f"you can read {bucket}, but not write to it; whether the steps' own account can is not known.",
         f"Look: gcloud storage buckets get-iam-policy {bucket}",
     )
 

@@ -38,7 +38,15 @@ def prepare_schedules(
     desired, refusals = [], []
     for schedule in profile.schedules:
         try:
-            schedule, is_over = _check_times(schedule, now)
+            schedule = schedule.model_copy(update={"cron": cron.normalise(schedule.cron)})
+            start, end = schedule.start, schedule.end
+            next_time = partial(cron.next_times, schedule.cron, schedule.time_zone, start=start, end=end, count=1)
+            is_over = not next_time(after=now)
+            if start and end and not next_time(after=start):
+                raise SettingError(
+                    f"cron {schedule.cron} {schedule.time_zone} never fires after start = {start} and up to "
+                    f"end = {end}. Change one of them."
+                )
             check(schedule)
             job = build(profile, schedule.parameters)
             desired.append(Desired(schedule, job, fingerprint(schedule, job, profile), is_over))
@@ -64,36 +72,18 @@ def apply_changes(
     failures: list[tuple[Change, MnistError]] = []
     for change in changes:
         try:
-            _carry_out(platform, change, profile)
+            if change.kind in (Kind.CREATE, Kind.REPLACE) and change.desired:
+                schedule = change.desired.schedule.model_copy(update={"paused": change.paused})
+                mark = Mark(profile, change.name, change.desired.content)
+                platform.create_schedule(schedule, change.desired.job, mark)
+            elif change.kind is Kind.PAUSE and change.existing:
+                platform.pause_schedule(change.existing.id)
+            elif change.kind is Kind.RESUME and change.existing:
+                platform.resume_schedule(change.existing.id)
+            for old in change.old:
+                platform.delete_schedule(old.id)
         except MnistError as error:
             failures.append((change, error))
         else:
             show(change)
     return failures
-
-
-def _check_times(schedule: Schedule, now: datetime) -> tuple[Schedule, bool]:
-    """Return the schedule with its cron expression as both platforms read it, and whether it never fires again."""
-    schedule = schedule.model_copy(update={"cron": cron.normalise(schedule.cron)})
-    next_time = partial(
-        cron.next_times, schedule.cron, schedule.time_zone, start=schedule.start, end=schedule.end, count=1
-    )
-    is_over = not next_time(after=now)
-    if schedule.start and schedule.end and not next_time(after=schedule.start):
-        raise SettingError(
-            f"cron {schedule.cron} {schedule.time_zone} never fires after start = {schedule.start} and up to "
-            f"end = {schedule.end}. Change one of them."
-        )
-    return schedule, is_over
-
-
-def _carry_out(platform: PlatformClient, change: Change, profile: str) -> None:
-    if change.kind in (Kind.CREATE, Kind.REPLACE) and change.desired:
-        schedule = change.desired.schedule.model_copy(update={"paused": change.paused})
-        platform.create_schedule(schedule, change.desired.job, Mark(profile, change.name, change.desired.content))
-    elif change.kind is Kind.PAUSE and change.existing:
-        platform.pause_schedule(change.existing.id)
-    elif change.kind is Kind.RESUME and change.existing:
-        platform.resume_schedule(change.existing.id)
-    for old in change.old:
-        platform.delete_schedule(old.id)

@@ -3,6 +3,7 @@
 Works on values and keeps no state: what an interrupted apply left behind is seen on the platform.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,22 +88,27 @@ def plan_changes(
         if each.mark and each.mark.profile == profile:
             own.setdefault(each.mark.name, []).append(each)
     changes = [change for each in desired for change in _plan_one(each, own.pop(each.schedule.name))]
-    orphans = [(name, each) for name, several in own.items() for each in several]
-    if prune:
-        return changes + [_remove(name, each, "not in the file") for name, each in orphans]
-    reason = "not in the file; kept until apply --prune"
-    return changes + [Change(Kind.ORPHAN, name, reason, existing=each, paused=each.paused) for name, each in orphans]
+    for name, orphans in own.items():
+        for each in orphans:
+            if prune:
+                changes.append(Change(Kind.REMOVE, name, "not in the file", old=(each,)))
+            else:
+                reason = "not in the file; kept until apply --prune"
+                changes.append(Change(Kind.ORPHAN, name, reason, existing=each, paused=each.paused))
+    return changes
 
 
 def _plan_one(desired: Desired, existing: Sequence[Existing]) -> list[Change]:
     name, paused = desired.schedule.name, desired.schedule.paused
-    same = [each for each in existing if _content(each) == desired.content]
-    other = _newest_first(each for each in existing if _content(each) != desired.content)
+    same = [each for each in existing if each.mark and each.mark.content == desired.content]
+    # Deleted in this order, the newest first: the original goes last.
+    other = tuple(sorted((each for each in existing if each not in same), key=lambda each: each.created, reverse=True))
     if same:
-        twice = [_remove(name, each, "a duplicate with the same content") for each in same[1:]]
-        return [*_keep_and_clean_up(desired, same[0], other), *twice]
+        twice = [Change(Kind.REMOVE, name, "a duplicate with the same content", old=(each,)) for each in same[1:]]
+        return [*_keep(desired, same[0], other), *twice]
     if desired.is_over:
-        gone = [_remove(name, each, "its end in the file has passed") for each in other if not each.ended]
+        reason = "its end in the file has passed"
+        gone = [Change(Kind.REMOVE, name, reason, old=(each,)) for each in other if not each.ended]
         return [Change(Kind.OVER, name, "its last time has passed, nothing to do", desired), *gone]
     if not other:
         return [Change(Kind.CREATE, name, "new", desired, paused=bool(paused))]
@@ -112,32 +118,30 @@ def _plan_one(desired: Desired, existing: Sequence[Existing]) -> list[Change]:
     return [Change(Kind.REPLACE, name, _explain(desired, other[0]), desired, old=other, paused=paused)]
 
 
-def _keep_and_clean_up(desired: Desired, existing: Existing, left_over: Sequence[Existing]) -> list[Change]:
+def _keep(desired: Desired, existing: Existing, left_over: tuple[Existing, ...]) -> list[Change]:
     """Keep the schedule that is right, and finish an apply that was interrupted after it had created this one."""
-    name = desired.schedule.name
+    name, paused = desired.schedule.name, desired.schedule.paused
+    has_ended = existing.ended or desired.is_over
     original = _find_original(each for each in left_over if each.created <= existing.created)
-    fires = not (existing.paused or existing.ended or desired.is_over)
-    if desired.schedule.paused is None and fires and original and original.paused:
+    if paused is None and not (has_ended or existing.paused) and original and original.paused:
         # One change that deletes last: only the old schedule says that this one has to be paused.
         reason = "paused like the schedule that it replaces, left over from an interrupted apply"
-        return [Change(Kind.PAUSE, name, reason, desired, existing, tuple(left_over), paused=True)]
-    reason = "already replaced, left over from an interrupted apply"
-    clean_up = [Change(Kind.REMOVE, name, reason, old=tuple(left_over))] if left_over else []
-    return [_keep(desired, existing), *clean_up]
-
-
-def _keep(desired: Desired, existing: Existing) -> Change:
-    name, paused = desired.schedule.name, desired.schedule.paused
-    if existing.ended or desired.is_over:
+        return [Change(Kind.PAUSE, name, reason, desired, existing, left_over, paused=True)]
+    kind = Kind.KEEP
+    if has_ended:
         reason = "unchanged, has ended"
         if not desired.is_over:
             reason += f" on the platform; to start it anew: mnist schedule delete {name}, then apply"
     elif paused is None or paused == existing.paused:
         reason = "unchanged, paused" if existing.paused else "unchanged"
     else:
-        reason = f"the file says paused = {str(paused).lower()}"
-        return Change(Kind.PAUSE if paused else Kind.RESUME, name, reason, desired, existing, paused=paused)
-    return Change(Kind.KEEP, name, reason, desired, existing, paused=existing.paused)
+        kind, reason = Kind.PAUSE if paused else Kind.RESUME, f"the file says paused = {str(paused).lower()}"
+    is_paused = existing.paused if kind is Kind.KEEP else kind is Kind.PAUSE
+    changes = [Change(kind, name, reason, desired, existing, paused=is_paused)]
+    if left_over:
+        reason = "already replaced, left over from an interrupted apply"
+        changes.append(Change(Kind.REMOVE, name, reason, old=left_over))
+    return changes
 
 
 def _find_original(existing: Iterable[Existing]) -> Existing | None:
@@ -145,32 +149,15 @@ def _find_original(existing: Iterable[Existing]) -> Existing | None:
     return min((each for each in existing if not each.ended), key=lambda each: each.created, default=None)
 
 
-def _newest_first(existing: Iterable[Existing]) -> tuple[Existing, ...]:
-    """The order of deletion: the original goes last."""
-    return tuple(sorted(existing, key=lambda each: each.created, reverse=True))
-
-
 def _explain(desired: Desired, old: Existing) -> str:
-    parts = find_changes(_content(old), desired.content)
-    words = [_explain_times(desired.schedule, old) if part == TIMES else part for part in parts]
-    return f"changed: {', '.join(words)}"
-
-
-def _explain_times(schedule: Schedule, old: Existing) -> str:
-    words = [f"cron {old.cron} -> {schedule.cron}"] if old.cron != schedule.cron else []
-    try:
+    schedule = desired.schedule
+    times = [f"cron {old.cron} -> {schedule.cron}"] if old.cron != schedule.cron else []
+    is_same_zone = False
+    with contextlib.suppress(SettingError):  # a zone that only the platform knows
         # A platform may use another name for the same zone.
         is_same_zone = cron.same_zone(old.time_zone, schedule.time_zone)
-    except SettingError:  # a zone that only the platform knows
-        is_same_zone = False
     if not is_same_zone:
-        words.append(f"time_zone {old.time_zone} -> {schedule.time_zone}")
-    return ", ".join(words) or "start or end"
-
-
-def _remove(name: str, existing: Existing, reason: str) -> Change:
-    return Change(Kind.REMOVE, name, reason, old=(existing,))
-
-
-def _content(existing: Existing) -> str:
-    return existing.mark.content if existing.mark else ""
+        times.append(f"time_zone {old.time_zone} -> {schedule.time_zone}")
+    parts = find_changes(old.mark.content if old.mark else "", desired.content)
+    words = [", ".join(times) or "start or end" if part == TIMES else part for part in parts]
+    return f"changed: {', '.join(words)}"

@@ -3,8 +3,6 @@
 import functools
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import google.auth
 from google.auth.credentials import Credentials
@@ -17,46 +15,47 @@ from pipelines.checks import Check, Finding, NotCheckedError, fail, ok, skip, wa
 from pipelines.platforms import shared_checks
 from pipelines.platforms.vertex import accelerators, errors, google_apis
 from pipelines.platforms.vertex.client import Vertex
-from pipelines.platforms.vertex.connection import Connection
-from pipelines.platforms.vertex.google_apis import ANSWER_SECONDS, CLOUD, Google
+from pipelines.platforms.vertex.connection import SCOPES, Connection
+from pipelines.platforms.vertex.google_apis import ANSWER_SECONDS, Google
 from pipelines.platforms.vertex.profile import VertexProfile
 
 LOCATIONS_PAGE = "https://cloud.google.com/vertex-ai/docs/general/locations"
 RUNS = tuple(f"aiplatform.pipelineJobs.{verb}" for verb in ("create", "get", "list", "cancel"))
 SCHEDULES = tuple(f"aiplatform.schedules.{verb}" for verb in ("create", "get", "list", "update", "delete"))
 ACT_AS = "iam.serviceAccounts.actAs"
-KEY = re.compile(r"projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+")
 CONTINENTS = {"us": "us", "eu": "europe", "asia": "asia"}  # a bucket's multi-region, and how its regions begin
 
 
 def for_profile(profile: VertexProfile) -> list[Check]:
     """What a run, or a schedule, of this profile needs."""
-    vertex = VertexChecks(profile)
-    checks: list[Check] = []
-
-    def add(name: str, look: Callable[[], Finding], *needs: str) -> None:
-        checks.append(Check(name, look, needs))
-
-    add("images", lambda: shared_checks.check_images(profile))
-    add("credentials", vertex.check_credentials)
-    add("registry", lambda: shared_checks.check_registry(profile, vertex.find_token), "images")
-    add("region", vertex.check_region, "credentials")
-    add("Vertex AI", vertex.check_service, "credentials", "region")
-    add("permissions", vertex.check_permissions, "credentials")
-    add("bucket", vertex.check_bucket, "credentials")
-    add("bucket's region", vertex.check_location, "bucket")
-    add("service account", vertex.check_account, "credentials")
-    if profile.service_account:
-        add("steps and bucket", vertex.check_steps, "bucket", "service account")
+    vertex, root, account = VertexChecks(profile), profile.pipeline_root, profile.service_account
+    signed_in = ("credentials",)
+    checks = [
+        Check("images", lambda: shared_checks.check_images(profile)),
+        Check("credentials", vertex.check_credentials),
+        Check("registry", lambda: shared_checks.check_registry(profile, vertex.find_token), ("images",)),
+        Check("region", vertex.check_region, signed_in),
+        Check("Vertex AI", vertex.check_service, ("credentials", "region")),
+        Check("permissions", vertex.check_permissions, signed_in),
+        Check("bucket", lambda: shared_checks.check_bucket(root, steps_are_checked=account is not None), signed_in),
+        Check("bucket's region", vertex.check_location, ("bucket",)),
+        Check("service account", vertex.check_account, signed_in),
+    ]
+    if account:
+        checks.append(Check("steps and bucket", vertex.check_steps, ("bucket", "service account")))
     if profile.trains_in_custom_job:
-        add("machine type", lambda: accelerators.check_machine(vertex.google, profile), "credentials")
+        checks.append(Check("machine type", lambda: accelerators.check_machine(vertex.google, profile), signed_in))
     if profile.accelerator:
-        add("accelerator", lambda: accelerators.check_accelerator(vertex.google, profile), "credentials")
-        add("quota", lambda: accelerators.check_quota(vertex.google, profile), "credentials")
+        checks.append(Check("accelerator", lambda: accelerators.check_accelerator(vertex.google, profile), signed_in))
+        checks.append(Check("quota", lambda: accelerators.check_quota(vertex.google, profile), signed_in))
     if profile.encryption_key:
-        add("encryption key", vertex.check_key)
+        checks.append(Check("encryption key", vertex.check_key))
     if profile.schedules:
-        add("schedules", vertex.check_schedules, "credentials")
+        checks.append(
+            Check(
+                "schedules", lambda: shared_checks.check_schedules(profile, Vertex(profile).check_schedule), signed_in
+            )
+        )
     return checks
 
 
@@ -65,6 +64,8 @@ class VertexChecks:
 
     def __init__(self, profile: VertexProfile) -> None:
         self._profile = profile
+        self._bucket = shared_checks.find_bucket(profile.pipeline_root)
+        self._bucket_url = f"{google_apis.STORAGE}/storage/v1/b/{self._bucket.removeprefix('gs://')}"
         self._credentials: Credentials | None = None
 
     @functools.cached_property
@@ -73,26 +74,23 @@ class VertexChecks:
         assert self._credentials is not None  # every check that asks needs the one that finds them
         return Google(self._credentials, project=self._profile.project)
 
-    @property
-    def _bucket(self) -> str:
-        return shared_checks.find_bucket(self._profile.pipeline_root)
-
     def find_token(self) -> str | None:
         """The access token, for Google's own registries."""
         return self._credentials.token if self._credentials else None
 
     def check_credentials(self) -> Finding:
-        """Whether Google accepts the credentials, and whose they are."""
+        """Whether Google accepts the credentials, and whose they are, as far as they say."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # that a person's credentials name no project that pays
-                credentials, _ = google.auth.default(scopes=CLOUD)
+                credentials, _ = google.auth.default(scopes=SCOPES)
             if not credentials.valid:
                 credentials.refresh(functools.partial(Request(), timeout=ANSWER_SECONDS))
         except GoogleAuthError as error:
             raise errors.explain_sign_in(error, self._profile, asked="list its runs") from None
         self._credentials = credentials
-        return ok(f"{describe(credentials)}, accepted by Google")
+        account = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
+        return ok(f"Google accepts those of {account or 'a person'}")
 
     def check_region(self) -> Finding:
         """Whether Vertex AI is in the region."""
@@ -117,35 +115,29 @@ class VertexChecks:
     def check_permissions(self) -> Finding:
         """Whether the user may start, follow and cancel runs, and manage schedules where the profile has some."""
         project, has_schedules = self._profile.project, bool(self._profile.schedules)
-        missing = self.google.find_missing(
-            f"{google_apis.PROJECTS}/v1/projects/{project}:testIamPermissions",
-            (*RUNS, *SCHEDULES) if has_schedules else RUNS,
-        )
+        url = f"{google_apis.PROJECTS}/v1/projects/{project}:testIamPermissions"
+        missing = self.google.find_missing(url, (*RUNS, *SCHEDULES) if has_schedules else RUNS)
         if missing is None:
             return fail(f"there is no project {project}, or you may not see it.", "See their ids: gcloud projects list")
         if missing:
-            return fail(
-                f"the credentials at hand lack {', '.join(missing)} on {project}.",
-                f"Its owner grants them: gcloud projects add-iam-policy-binding {project} --role roles/aiplatform.user "
-                "--member user:EMAIL",
-            )
-        return ok(
-            "you may start, follow and cancel runs, and manage schedules"
-            if has_schedules
-            else "you may start, follow and cancel runs"
-        )
-
-    def check_bucket(self) -> Finding:
-        """Whether the bucket of the pipeline root exists and may be read."""
-        return shared_checks.check_bucket(
-            self._profile.pipeline_root, steps_are_checked=self._profile.service_account is not None
-        )
+            grant = errors.GRANT.format(project=project, role="roles/aiplatform.user")
+            return fail(f"you lack {', '.join(missing)} on {project}.", f"Its owner grants them: {grant}")
+        return ok(f"you may start, follow and cancel runs{', and manage schedules' if has_schedules else ''}")
 
     def check_location(self) -> Finding:
         """Whether the bucket is where the machines are."""
-        url = f"{google_apis.STORAGE}/storage/v1/b/{self._bucket.removeprefix('gs://')}"
-        facts = self.google.get(url, {"fields": "location,locationType,customPlacementConfig"}) or {}
-        return judge_location(self._bucket, facts, self._profile.region)
+        bucket, region = self._bucket, self._profile.region
+        facts = self.google.ask(self._bucket_url, {"fields": "location,locationType,customPlacementConfig"}) or {}
+        location = str(facts.get("location", "")).lower()
+        if not location:
+            return skip(f"nothing says where {bucket} is; look: gcloud storage buckets describe {bucket}")
+        parts = [part.lower() for part in (facts.get("customPlacementConfig") or {}).get("dataLocations", ())]
+        if region in (location, *parts) or region.partition("-")[0] == CONTINENTS.get(location):
+            return ok(f"{bucket} is in {location}")
+        return warn(
+            f"{bucket} is in {location}, the runs in {region}: slower, and transfers between them are paid for.",
+            f"Make one there: gcloud storage buckets create gs://NAME --location {region}",
+        )
 
     def check_account(self) -> Finding:
         """Whether the steps' account exists and may be used."""
@@ -165,7 +157,7 @@ class VertexChecks:
             )
         if missing:
             return fail(
-                f"the credentials at hand may not start runs that act as {account}.",
+                f"you may not start runs that act as {account}.",
                 f"Its owner lets them: gcloud iam service-accounts add-iam-policy-binding {account} --project "
                 f"{project} --role roles/iam.serviceAccountUser --member user:EMAIL",
             )
@@ -175,9 +167,9 @@ class VertexChecks:
         """Whether the steps' account may read and write at the pipeline root. Only the account itself can ask."""
         account = self._profile.service_account or ""
         permissions = (*shared_checks.READ, *shared_checks.WRITE)
-        url = f"{google_apis.STORAGE}/storage/v1/b/{self._bucket.removeprefix('gs://')}/iam/testPermissions"
+        url = f"{self._bucket_url}/iam/testPermissions"
         try:
-            granted = self.google.act_as(account).get(url, {"permissions": permissions}) or {}
+            granted = self.google.act_as(account).ask(url, {"permissions": permissions}) or {}
         except NotCheckedError:
             return skip(
                 f"only {account} itself can ask, and you may not act as it here (role Service Account Token Creator); "
@@ -191,45 +183,10 @@ class VertexChecks:
     def check_key(self) -> Finding:
         """Whether the encryption key has its full name and is in this region."""
         key, region = self._profile.encryption_key or "", self._profile.region
-        if not (match := KEY.fullmatch(key)):
-            return fail(
-                f"{key} is not the full name of a key.",
-                "Expected projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY; they are listed by: gcloud "
-                f"kms keys list --keyring RING --location {region}",
-            )
-        if match[1] != region:
-            return fail(f"the key is in {match[1]}, the runs in {region}.", f"Name one that is in {region}.")
-        return ok(f"its full name, in {region}")
-
-    def check_schedules(self) -> Finding:
-        """Whether Vertex AI can do the profile's schedules."""
-        return shared_checks.check_schedules(self._profile, Vertex(self._profile).check_schedule)
-
-
-def describe(credentials: Credentials) -> str:
-    """Whose credentials these are, as far as they say."""
-    email = getattr(credentials, "service_account_email", None)
-    if email and "@" in email:
-        return f"the service account {email}"
-    if account := getattr(credentials, "account", None):
-        return str(account)
-    return "a person's" if type(credentials).__module__.startswith("google.oauth2.credentials") else "credentials"
-
-
-def judge_location(bucket: str, facts: Mapping[str, Any], region: str) -> Finding:
-    """Whether a bucket is where the machines are.
-
-    Args:
-        facts: location and customPlacementConfig, as Cloud Storage gives them.
-    """
-    location = str(facts.get("location", "")).lower()
-    if not location:
-        return skip(f"nothing says where {bucket} is; look: gcloud storage buckets describe {bucket}")
-    parts = [part.lower() for part in (facts.get("customPlacementConfig") or {}).get("dataLocations", ())]
-    continent = CONTINENTS.get(location)
-    if location == region or region in parts or (continent and region.startswith(f"{continent}-")):
-        return ok(f"{bucket} is in {location}")
-    return warn(
-        f"{bucket} is in {location}, the runs in {region}: slower, and transfers between them are paid for.",
-        f"Make one there: gcloud storage buckets create gs://NAME --location {region}",
-    )
+        if re.fullmatch(f"projects/[^/]+/locations/{region}/keyRings/[^/]+/cryptoKeys/[^/]+", key):
+            return ok(f"its full name, in {region}")
+        return fail(
+            f"{key} is not the full name of a key in {region}.",
+            f"Expected projects/PROJECT/locations/{region}/keyRings/RING/cryptoKeys/KEY; to list them: gcloud kms keys "
+            f"list --keyring RING --location {region}",
+        )

@@ -34,7 +34,7 @@ from pipelines.platforms.vertex import runs
 from pipelines.platforms.vertex.connection import Connection
 from pipelines.platforms.vertex.experiments import add_to_experiment
 from pipelines.platforms.vertex.profile import VertexProfile
-from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request, build_request_again, build_schedule
+from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request, build_schedule
 from pipelines.platforms.vertex.schedules import read_existing, read_labels
 from pipelines.profiles import Schedule
 
@@ -68,7 +68,7 @@ class Vertex:
 
     def cancel(self, run_id: str) -> None:
         """Ask a run to end; one that has ended already is left as it is."""
-        request = types.CancelPipelineJobRequest(name=self._name_job(run_id))
+        request = types.CancelPipelineJobRequest(name=f"{self._profile.parent}/pipelineJobs/{run_id}")
         try:
             self._connection.ask(self._pipelines.cancel_pipeline_job, request, asked=f"cancel the run {run_id}")
         except ConflictError:
@@ -96,7 +96,7 @@ class Vertex:
 
         Vertex AI makes schedules active and pauses them afterwards; one that could not be paused is deleted again.
         """
-        new, token = build_schedule(self._profile, schedule, job, mark), _new_token()
+        new, token = build_schedule(self._profile, schedule, job, mark), secrets.token_hex(8)
         new.create_pipeline_job_request.pipeline_job.labels[REQUEST_LABEL] = token
         request = types.CreateScheduleRequest(parent=self._profile.parent, schedule=new)
         asked = f"make the schedule {new.display_name}"
@@ -106,9 +106,20 @@ class Vertex:
                 (found for found in self._read_schedules() if read_labels(found).get(REQUEST_LABEL) == token), None
             ),
         )
-        if schedule.paused:
-            made = self._pause_or_delete(read_existing(made).id)
-        return read_existing(made)
+        if not schedule.paused:
+            return read_existing(made)
+        id = read_existing(made).id
+        try:
+            self.pause_schedule(id)
+        except PlatformError as error:
+            try:
+                self.delete_schedule(id)
+            except PlatformError as second:
+                raise PlatformError(
+                    f"{error} The schedule {id} exists and fires, since it could not be deleted either: {second}"
+                ) from error
+            raise
+        return read_existing(self._read_schedule(id))
 
     def pause_schedule(self, id: str) -> None:
         """Let it fire nothing until it is resumed; one that is paused stays so."""
@@ -142,17 +153,18 @@ class Vertex:
         schedule = self._read_schedule(id)
         if "create_pipeline_job_request" not in schedule:
             raise ConflictError(f"The schedule {id} ({schedule.display_name}) starts no pipeline, so it cannot be run.")
-        return self._start(build_request_again(self._profile, schedule.create_pipeline_job_request, name))
+        job = PipelineJob(schedule.create_pipeline_job_request.pipeline_job, display_name=name)
+        request = CreatePipelineJobRequest(parent=self._profile.parent, pipeline_job=job, pipeline_job_id=name)
+        return self._start(request)
 
     def _start(self, request: CreatePipelineJobRequest) -> str:
-        name, token = request.pipeline_job_id, _new_token()
+        name, token = request.pipeline_job_id, secrets.token_hex(8)
+        asked = f"start the run {name}"
         request.pipeline_job.labels[REQUEST_LABEL] = token
 
         def make() -> PipelineJob:
             try:
-                return self._connection.send(
-                    self._pipelines.create_pipeline_job, request, asked=f"start the run {name}"
-                )
+                return self._connection.send(self._pipelines.create_pipeline_job, request, asked=asked)
             except ConflictError:
                 # The id is taken: by an earlier try of ours whose answer was lost, or by somebody else.
                 if found := find():
@@ -171,11 +183,8 @@ class Vertex:
         return name
 
     def _read_job(self, run_id: str) -> PipelineJob:
-        request = types.GetPipelineJobRequest(name=self._name_job(run_id))
+        request = types.GetPipelineJobRequest(name=f"{self._profile.parent}/pipelineJobs/{run_id}")
         return self._connection.ask(self._pipelines.get_pipeline_job, request, asked=f"read the run {run_id}")
-
-    def _name_job(self, run_id: str) -> str:
-        return f"{self._profile.parent}/pipelineJobs/{run_id}"
 
     def _read_schedules(self) -> list[VertexSchedule]:
         request = types.ListSchedulesRequest(parent=self._profile.parent, page_size=PAGE_SIZE)
@@ -200,20 +209,3 @@ class Vertex:
             # Refused because an earlier try, whose answer was lost, has done it; or because the schedule has ended.
             if self._read_schedule(request.name.rpartition("/")[2]).state != desired:
                 raise
-
-    def _pause_or_delete(self, id: str) -> VertexSchedule:
-        try:
-            self.pause_schedule(id)
-        except PlatformError as error:
-            try:
-                self.delete_schedule(id)
-            except PlatformError as second:
-                raise PlatformError(
-                    f"{error} The schedule {id} exists and fires, since it could not be deleted either: {second}"
-                ) from error
-            raise
-        return self._read_schedule(id)
-
-
-def _new_token() -> str:
-    return secrets.token_hex(8)

@@ -9,12 +9,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.grpc import secure_authorized_channel
 from google.auth.transport.requests import Request
-from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
-from google.cloud.aiplatform_v1.services.metadata_service.transports.grpc import MetadataServiceGrpcTransport
-from google.cloud.aiplatform_v1.services.pipeline_service import PipelineServiceClient
-from google.cloud.aiplatform_v1.services.pipeline_service.transports.grpc import PipelineServiceGrpcTransport
-from google.cloud.aiplatform_v1.services.schedule_service import ScheduleServiceClient
-from google.cloud.aiplatform_v1.services.schedule_service.transports.grpc import ScheduleServiceGrpcTransport
+from google.cloud.aiplatform_v1 import MetadataServiceClient, PipelineServiceClient, ScheduleServiceClient
 
 from pipelines.platforms import retrying
 from pipelines.platforms.vertex import errors
@@ -47,15 +42,30 @@ class Connection:
         self.profile = profile
         self._was_reached = False
         self._request = functools.partial(Request(), timeout=SIGN_IN_SECONDS)
+        host = profile.endpoint or f"{profile.region}-aiplatform.googleapis.com"
+        options = [
+            ("grpc.max_send_message_length", UNLIMITED),
+            ("grpc.max_receive_message_length", UNLIMITED),
+            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
+            ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
+            ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
+            ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
+        ]
         try:
             self._credentials, _ = google.auth.default(scopes=SCOPES)
-            # One channel for all: the services share their host, and so the encryption and the sign-in.
-            channel = self._open_channel()
         except GoogleAuthError as error:
             raise errors.explain_sign_in(error, profile, asked="connect") from None
-        self.pipelines = PipelineServiceClient(transport=PipelineServiceGrpcTransport(channel=channel))
-        self.schedules = ScheduleServiceClient(transport=ScheduleServiceGrpcTransport(channel=channel))
-        self.metadata = MetadataServiceClient(transport=MetadataServiceGrpcTransport(channel=channel))
+        # One channel for all: the services share their host, and so the encryption and the sign-in.
+        channel = secure_authorized_channel(
+            self._credentials, self._request, host if ":" in host else f"{host}:443", options=options
+        )
+
+        def open_service(client: Any) -> Any:
+            return client(transport=client.get_transport_class("grpc")(channel=channel))
+
+        self.pipelines: PipelineServiceClient = open_service(PipelineServiceClient)
+        self.schedules: ScheduleServiceClient = open_service(ScheduleServiceClient)
+        self.metadata: MetadataServiceClient = open_service(MetadataServiceClient)
 
     def send(self, method: Callable[..., T], request: object, *, asked: str) -> T:
         """Send one request, once.
@@ -86,17 +96,3 @@ class Connection:
             PlatformError: One of its classes, by what went wrong.
         """
         return retrying.call(lambda: self.send(method, request, asked=asked))
-
-    def _open_channel(self) -> Any:
-        """Return a gRPC channel; nothing is sent before the first call."""
-        host = self.profile.endpoint or f"{self.profile.region}-aiplatform.googleapis.com"
-        options = [
-            ("grpc.max_send_message_length", UNLIMITED),
-            ("grpc.max_receive_message_length", UNLIMITED),
-            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MILLISECONDS),
-            ("grpc.keepalive_time_ms", QUIET_MILLISECONDS),
-            ("grpc.keepalive_timeout_ms", PING_MILLISECONDS),
-            ("grpc.http2.ping_timeout_ms", PING_MILLISECONDS),
-        ]
-        target = host if ":" in host else f"{host}:443"
-        return secure_authorized_channel(self._credentials, self._request, target, options=options)

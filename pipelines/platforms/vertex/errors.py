@@ -1,6 +1,7 @@
 """What Google's errors mean: a table from them to the classes of `pipelines/platforms/base.py`, with advice."""
 
 import re
+import textwrap
 from dataclasses import dataclass
 
 from google.api_core import exceptions
@@ -35,7 +36,7 @@ class Row:
         cause: The reason in Google's ErrorInfo, or classes of exceptions.
         text: The message. It may name the profile's `project`, `name`, `account` and `endpoint`, Google's own `words`,
             the `answer` (those with code and status), the missing `permission` and the `role` that has it.
-        pattern: What Google's words must contain; " permission=" and the missing one come after them.
+        pattern: What Google's words must contain.
         may_have_happened: Whether Vertex AI may have carried out the call all the same.
     """
 
@@ -81,13 +82,7 @@ ROWS = (
     Row(exceptions.Forbidden, DeniedError,
         "{answer}. Name the project that pays: gcloud auth application-default set-quota-project {project}",
         "quota project"),
-    Row(exceptions.Forbidden, DeniedError,
-        f"{{answer}}. Missing is the permission {{permission}}. Ask the project's owner: {GRANT}",
-        f"permission=({'|'.join(ROLES)})[.]"),
-    Row(exceptions.Forbidden, DeniedError,
-        "{answer}. Missing is the permission {permission}: ask the project's owner for a role with it.",
-        "permission=."),
-    Row(exceptions.Forbidden, DeniedError, f"{{answer}}. Ask the project's owner: {GRANT}"),
+    Row(exceptions.Forbidden, DeniedError, f"{{answer}}. Ask the project's owner for {{permission}}: {GRANT}"),
     Row(exceptions.NotFound, MissingError,
         "{answer}. Check the name, and project and region of [{name}]; a project that never used Vertex AI needs: "
         f"{ENABLE}"),
@@ -115,7 +110,7 @@ ROWS = (
 def explain(
     error: exceptions.GoogleAPICallError, profile: VertexProfile, *, asked: str, was_reached: bool
 ) -> PlatformError:
-    """What a failed call comes down to.
+    """Translate the error of a failed call.
 
     Args:
         asked: What it was to do: "start the run X".
@@ -125,16 +120,21 @@ def explain(
         The class that a caller can act on; `may_have_happened` where the platform may have done it all the same.
     """
     message = str(error.message)  # neither details nor headers, which may repeat the request
+    row = next(  # the last fits every error
+        row
+        for row in ROWS
+        if (row.cause == error.reason if isinstance(row.cause, str) else isinstance(error, row.cause))
+        and re.search(row.pattern, message)
+    )
+    words = _shorten(message)
+    status = error.grpc_status_code.name if error.grpc_status_code else type(error).__name__
     named = PERMISSION.search(message)
     permission = (error.metadata or {}).get("permission") or (named[0] if named else "")
-    row = _find_row(error, f"{message} permission={permission}")
-    words = _one_line(message)
-    status = error.grpc_status_code.name if error.grpc_status_code else type(error).__name__
     text = row.text.format(
         answer=f"it answered {f'{error.code} ' if error.code else ''}{status} ({words})",
         words=words,
-        permission=permission,
-        role=ROLES.get(permission.partition(".")[0], ROLES["aiplatform"]),
+        permission=permission or "the role",
+        role=ROLES.get(permission.partition(".")[0], "ROLE") if permission else ROLES["aiplatform"],
         project=profile.project,
         name=profile.name,
         account=profile.service_account or "ACCOUNT",
@@ -146,10 +146,10 @@ def explain(
 
 
 def explain_sign_in(error: auth.GoogleAuthError, profile: VertexProfile, *, asked: str) -> PlatformError:
-    """What missing, broken or expired credentials come down to; nothing was sent yet."""
+    """Translate the error of missing, broken or expired credentials; nothing was sent yet."""
     start = f"{profile.title} was not asked to {asked}"
     # Only the first argument is words; others may be an answer of the sign-in server, with what it holds.
-    words = _one_line(str(error.args[0])) if error.args else type(error).__name__
+    words = _shorten(str(error.args[0])) if error.args else type(error).__name__
     if isinstance(error, auth.DefaultCredentialsError):
         return SignInError(
             f"{start}: no Google credentials were found ({words}). Sign in: {SIGN_IN}, or name a service account's "
@@ -162,14 +162,5 @@ def explain_sign_in(error: auth.GoogleAuthError, profile: VertexProfile, *, aske
     return SignInError(f"{start}: the Google credentials {state} ({words}). Sign in again: {SIGN_IN}")
 
 
-def _find_row(error: exceptions.GoogleAPICallError, words: str) -> Row:
-    def fits(row: Row) -> bool:
-        is_cause = row.cause == error.reason if isinstance(row.cause, str) else isinstance(error, row.cause)
-        return is_cause and re.search(row.pattern, words) is not None
-
-    return next(filter(fits, ROWS))  # the last fits every error
-
-
-def _one_line(words: str) -> str:
-    line = " ".join(mask_tokens(words).split())
-    return line if len(line) <= LONGEST_ANSWER else f"{line[:LONGEST_ANSWER]}..."
+def _shorten(words: str) -> str:
+    return textwrap.shorten(mask_tokens(words), LONGEST_ANSWER, placeholder="...")

@@ -3,11 +3,13 @@
 Their own client libraries would be installed for these few calls alone.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import requests
+from google.api_core import exceptions
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
@@ -15,10 +17,11 @@ from google.oauth2 import credentials as oauth2
 
 from components.mnist.storage.causes import find_cause
 from pipelines.checks import NotCheckedError
+from pipelines.platforms.vertex.connection import SCOPES
 
-CLOUD = ("https://www.googleapis.com/auth/cloud-platform",)
 ANSWER_SECONDS = 8.0
 PAGES = 20  # at most of one list: a check must end soon
+LONGEST_ANSWER = 300  # characters of the address and Google's own words that are repeated
 
 AIPLATFORM = "https://aiplatform.googleapis.com"
 COMPUTE = "https://compute.googleapis.com"
@@ -42,26 +45,63 @@ class Google:
         self._session = AuthorizedSession(credentials)
         self._project = project
 
-    def get(self, url: str, parameters: Mapping[str, str | Sequence[str]] | None = None) -> dict[str, Any] | None:
-        """Read a resource; None when it is missing.
+    def ask(
+        self, url: str, query: Mapping[str, str | Sequence[str]] | None = None, *, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
+        """Read a resource, or call a method that only reads; None when the resource is missing.
+
+        Args:
+            body: What a method takes; a resource takes none.
 
         Raises:
             NotCheckedError: The API does not say.
         """
-        return self._ask("GET", url, params=parameters)
+        host = url.split("/")[2]
+        try:
+            # The session would otherwise wait for minutes to renew a token.
+            answer = self._session.request(
+                "POST" if body else "GET",
+                url,
+                params=query,
+                json=body,
+                timeout=ANSWER_SECONDS,
+                max_allowed_time=2 * ANSWER_SECONDS,
+            )
+            if answer.ok:
+                return dict(answer.json())
+        except GoogleAuthError as error:
+            raise NotCheckedError(f"signing in for {host} failed ({type(error).__name__}).") from None
+        except requests.RequestException as error:
+            raise NotCheckedError(f"{host} cannot be reached ({find_cause(error)}).") from None
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        refusal = exceptions.from_http_response(answer)
+        metadata = refusal.metadata or {}
+        if refusal.reason == "SERVICE_DISABLED":
+            service = metadata.get("service", host)
+            raise NotCheckedError(
+                f"{service} is not enabled in {self._project}, and a run does not need it; to have this checked: "
+                f"gcloud services enable {service} --project {self._project}"
+            )
+        if isinstance(refusal, exceptions.Forbidden):
+            lacking = f", which lack {metadata['permission']}" if "permission" in metadata else ""
+            raise NotCheckedError(f"{host} refuses these credentials{lacking}.")
+        words = textwrap.shorten(str(refusal.message), LONGEST_ANSWER, placeholder="...")
+        raise NotCheckedError(f"{host} answers {answer.status_code} ({words}).")
 
-    def pages(self, url: str, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Read a list page by page; no page when what holds it is missing.
+    def pages(self, url: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Read a list page by page; one empty page when what holds it is missing.
 
         Raises:
             NotCheckedError: The API does not say.
         """
-        token = ""
+        token: dict[str, str] = {}
         for _ in range(PAGES):
-            page = self._ask("GET", url, params={**parameters, **({"pageToken": token} if token else {})}) or {}
+            page = self.ask(url, {**query, **token}) or {}
             yield page
-            if not (token := page.get("nextPageToken", "")):
+            if not page.get("nextPageToken"):
                 return
+            token = {"pageToken": page["nextPageToken"]}
 
     def find_missing(self, url: str, permissions: Sequence[str]) -> list[str] | None:
         """Which permissions on a resource are missing; None when the resource is.
@@ -72,55 +112,16 @@ class Google:
         Raises:
             NotCheckedError: The API does not say.
         """
-        answer = self._ask("POST", url, json={"permissions": list(permissions)})
+        answer = self.ask(url, body={"permissions": list(permissions)})
         return None if answer is None else [each for each in permissions if each not in answer.get("permissions", ())]
 
     def act_as(self, account: str) -> "Google":
         """The same APIs, asked in the name of a service account for five minutes.
 
         Raises:
-            NotCheckedError: Who signed in may not act as it.
+            NotCheckedError: Whoever signed in may not act as it.
         """
         url = f"{IAM_CREDENTIALS}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
-        answer = self._ask("POST", url, json={"scope": CLOUD, "lifetime": "300s"})
-        if answer is None:
+        if (answer := self.ask(url, body={"scope": SCOPES, "lifetime": "300s"})) is None:
             raise NotCheckedError(f"there is no {account}.")
         return Google(oauth2.Credentials(token=answer["accessToken"]), project=self._project)
-
-    def _ask(self, method: str, url: str, **content: Any) -> dict[str, Any] | None:
-        host = url.split("/")[2]
-        try:
-            # The session would otherwise wait for minutes to renew a token.
-            answer = self._session.request(
-                method, url, timeout=ANSWER_SECONDS, max_allowed_time=2 * ANSWER_SECONDS, **content
-            )
-        except GoogleAuthError as error:
-            raise NotCheckedError(f"signing in for {host} failed ({type(error).__name__}).") from None
-        except requests.RequestException as error:
-            raise NotCheckedError(f"{host} cannot be reached ({find_cause(error)}).") from None
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        try:
-            found = answer.json()
-        except requests.JSONDecodeError:
-            found = None
-        found = found if isinstance(found, dict) else {}
-        if not answer.ok:
-            raise NotCheckedError(self._explain(host, answer.status_code, found.get("error") or {}))
-        return found
-
-    def _explain(self, host: str, status: int, error: Any) -> str:
-        error = error if isinstance(error, dict) else {"message": error}
-        info: dict[str, Any] = next((each for each in error.get("details") or () if "reason" in each), {})
-        metadata = info.get("metadata") or {}
-        if info.get("reason") == "SERVICE_DISABLED":
-            service = metadata.get("service", host)
-            return (
-                f"{service} is not enabled in {self._project}, and a run does not need it; to have this checked: "
-                f"gcloud services enable {service} --project {self._project}"
-            )
-        if status == HTTPStatus.FORBIDDEN:
-            permission = metadata.get("permission")
-            return f"{host} refuses these credentials" + (f", which lack {permission}." if permission else ".")
-        words = " ".join(str(error.get("message", "")).split())[:200].rstrip(".")
-        return f"{host} answers {status}" + (f" ({words})." if words else ".")

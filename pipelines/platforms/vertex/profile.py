@@ -1,6 +1,7 @@
 """A profile with `platform = "vertex"`: its keys in `mnist.toml`, and what it asks Vertex AI for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 from kfp import dsl
@@ -54,16 +55,12 @@ class VertexProfile(Profile):
         return self.spot or self.machine_type is not None
 
     @model_validator(mode="after")
-    def _has_a_known_accelerator(self) -> Self:
+    def _fits_its_machine(self) -> Self:
         if self.accelerator and not self.accelerator.startswith("NVIDIA_"):
             raise ValueError(
                 f"has the accelerator {self.accelerator}; expected Vertex AI's name of an NVIDIA GPU, such as "
                 "NVIDIA_L4: the trainer's image has CUDA."
             )
-        return self
-
-    @model_validator(mode="after")
-    def _names_one_machine(self) -> Self:
         if self.spot and self.accelerator and not self.machine_type:
             raise ValueError(
                 f"has spot and the accelerator {self.accelerator} without machine_type; expected a machine that takes "
@@ -87,7 +84,7 @@ class VertexProfile(Profile):
         return f"projects/{self.project}/locations/{self.region}"
 
     def placement(self, images: Mapping[str, str]) -> Placement:
-        """Ask Vertex AI for resources; training gets a CustomJob where the profile names a machine or wants Spot."""
+        """Ask Vertex AI for resources; training gets a CustomJob where the profile names a machine or asks for Spot."""
 
         def equip(step: Step, task: pipeline_task.PipelineTask) -> None:
             if not (step.trains and self.trains_in_custom_job):
@@ -96,27 +93,25 @@ class VertexProfile(Profile):
             if step.trains:
                 self.equip_training(task, retry_within=LONGEST_RETRY_WAIT, has_own_machine=self.trains_in_custom_job)
 
-        def trainer(component: base_component.BaseComponent) -> base_component.BaseComponent:
-            return self._as_custom_job(component, images[TRAINER_IMAGE]) if self.trains_in_custom_job else component
+        def as_custom_job(component: base_component.BaseComponent) -> base_component.BaseComponent:
+            # Imported late: only these profiles need it.
+            from google_cloud_pipeline_components.v1.custom_job import utils
 
-        return Placement(images=images, equip=equip, trainer=trainer)
+            image = images[TRAINER_IMAGE]
+            return utils.create_custom_training_job_from_component(
+                dsl.component(base_image=image, install_kfp_package=False)(component.python_func),
+                display_name=f"mnist-{component.name}",
+                machine_type=self.machine_type or DEFAULT_MACHINE,
+                accelerator_type=self.accelerator or "",
+                accelerator_count=self.accelerator_count,
+                strategy="SPOT" if self.spot else "STANDARD",
+                restart_job_on_worker_restart=self.spot,
+                # A CustomJob inherits nothing from the pipeline that starts it.
+                service_account=self.service_account or "",
+                network=self.network or "",
+                encryption_spec_key_name=self.encryption_key or "",
+                labels=dict(self.labels),
+            )
 
-    def _as_custom_job(self, component: base_component.BaseComponent, image: str) -> base_component.BaseComponent:
-        # Imported late: only these profiles need it.
-        from google_cloud_pipeline_components.v1.custom_job import utils
-
-        with_image = dsl.component(base_image=image, install_kfp_package=False)(component.python_func)
-        return utils.create_custom_training_job_from_component(
-            with_image,
-            display_name=f"mnist-{component.name}",
-            machine_type=self.machine_type or DEFAULT_MACHINE,
-            accelerator_type=self.accelerator or "",
-            accelerator_count=self.accelerator_count,
-            strategy="SPOT" if self.spot else "STANDARD",
-            restart_job_on_worker_restart=self.spot,
-            # A CustomJob inherits nothing from the pipeline that starts it.
-            service_account=self.service_account or "",
-            network=self.network or "",
-            encryption_spec_key_name=self.encryption_key or "",
-            labels=dict(self.labels),
-        )
+        placement = Placement(images=images, equip=equip)
+        return replace(placement, trainer=as_custom_job) if self.trains_in_custom_job else placement

@@ -35,16 +35,6 @@ def build_request(profile: VertexProfile, job: Job, name: str) -> CreatePipeline
     )
 
 
-def build_request_again(
-    profile: VertexProfile, template: CreatePipelineJobRequest, name: str
-) -> CreatePipelineJobRequest:
-    """The request that starts a run as a schedule would start it."""
-    request = CreatePipelineJobRequest(parent=profile.parent, pipeline_job_id=name)
-    request.pipeline_job = PipelineJob(template.pipeline_job)
-    request.pipeline_job.display_name = name
-    return request
-
-
 def build_schedule(profile: VertexProfile, schedule: Schedule, job: Job, mark: Mark) -> VertexSchedule:
     """The schedule to make; each of its runs gets the mark as labels, since schedules have no labels of their own.
 

@@ -179,7 +179,7 @@ ROOT = "gs://artifacts/mnist"
 def test_a_bucket_is_asked_what_may_be_done_with_it(storage_server: StorageServer) -> None:
     storage_server.granted["artifacts"] = {*shared_checks.READ, *shared_checks.WRITE}
     found = shared_checks.check_bucket(ROOT, steps_are_checked=False)
-    assert found == Finding(Verdict.OK, "gs://artifacts can be read and written to with the credentials at hand")
+    assert found == Finding(Verdict.OK, "you can read gs://artifacts and write to it")
     assert all("/o" not in path.removeprefix("/storage/v1/b/artifacts") for path, _ in storage_server.statuses)
 
 

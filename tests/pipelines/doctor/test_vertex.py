@@ -90,7 +90,7 @@ def test_a_profile_that_has_all_it_needs_is_fine_and_nothing_is_changed(
     before = copy.deepcopy((google.granted, google.buckets, google.accounts))
     found = look()
     assert {name: each for name, each in found.items() if each.verdict is not Verdict.OK} == {}
-    assert found["credentials"].text == f"the service account {EMAIL}, accepted by Google"
+    assert found["credentials"].text == f"Google accepts those of {EMAIL}"
     assert found["accelerator"].text == "NVIDIA_L4 (accelerator) is in europe-west4-a, europe-west4-c"
     assert found["quota"].text.startswith("2 of custom_model_training_nvidia_l4_gpus in europe-west4")
     assert found["steps and bucket"].text == f"{STEPS} can read and write to gs://artifacts"
@@ -173,7 +173,7 @@ def test_missing_permissions_are_named_with_the_role_that_has_them(look: Look, g
     found = look("permissions", schedules=())["permissions"]
     assert found.verdict is Verdict.FAILING
     assert "lack aiplatform.pipelineJobs.create on my-project" in found.text
-    assert "gcloud projects add-iam-policy-binding my-project --role roles/aiplatform.user" in found.text
+    assert "gcloud projects add-iam-policy-binding my-project --role=roles/aiplatform.user" in found.text
 
 
 def test_an_api_that_a_run_does_not_need_may_be_off(look: Look, google: GoogleServer) -> None:
@@ -322,8 +322,9 @@ def test_a_bucket_whose_region_is_hidden_is_not_checked(look: Look, google: Goog
 
 def test_a_key_of_another_region_is_refused(look: Look) -> None:
     found = look("encryption key", encryption_key=KEY.format("us-central1"))["encryption key"]
-    assert found.text == "the key is in us-central1, the runs in europe-west4. Name one that is in europe-west4."
-    assert "is not the full name of a key" in look("encryption key", encryption_key="key")["encryption key"].text
+    assert found.verdict is Verdict.FAILING
+    assert "Keys/key is not the full name of a key in europe-west4." in found.text
+    assert "key is not the full name of a key" in look("encryption key", encryption_key="key")["encryption key"].text
 
 
 def test_a_wrong_time_zone_is_reported_with_its_schedule(look: Look) -> None:

@@ -123,7 +123,7 @@ REFUSALS = {
     "unauthenticated": (SignInError, "Sign in again: gcloud auth application-default login"),
     "denied": (
         DeniedError,
-        "Missing is the permission aiplatform.pipelineJobs.create. Ask the project's owner: gcloud",
+        "Ask the project's owner for aiplatform.pipelineJobs.create: gcloud",
     ),
     "missing": (MissingError, "it answered 404 NOT_FOUND (The resource is not found.). Check the name, and project"),
     "exists": (ConflictError, "it answered 409 ALREADY_EXISTS"),

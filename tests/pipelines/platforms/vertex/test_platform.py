@@ -1,6 +1,7 @@
 """Runs on Vertex AI, against a played server that speaks its protocol and keeps its state."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, PipelineS
 from components.mnist.errors import SettingError
 from pipelines.compilation import Job
 from pipelines.platforms.base import ConflictError, MissingError, PlatformClient, PlatformError, State
-from pipelines.platforms.vertex.requests import REQUEST_LABEL, build_request
+from pipelines.platforms.vertex.requests import CODE_LABEL, REQUEST_LABEL, build_request
 from pipelines.platforms.vertex.runs import STATES, TASK_STATES
 from tests.fakes.vertex.runs import STEP_SECONDS, STEPS, Scene, fail_at, succeed
 from tests.fakes.vertex.server import VertexServer
@@ -29,13 +30,17 @@ def follow(platform: PlatformClient, run_id: str) -> list[Any]:
 
 
 def test_a_run_is_submitted_as_the_profile_says(server: VertexServer, job: Job) -> None:
+    job = replace(job, code="0123456789ab")
     assert connect(server, **FULL).submit(job, name="mnist-1") == "mnist-1"
     (made,) = server.jobs.values()
     assert made.name == "projects/123456789012/locations/europe-west4/pipelineJobs/mnist-1"
     assert (made.display_name, made.service_account, made.network) == ("mnist-1", ACCOUNT, NETWORK)
     assert made.encryption_spec.kms_key_name == KEY
     assert made.runtime_config.gcs_output_directory == "gs://bucket/root"
-    assert {key: value for key, value in made.labels.items() if key != REQUEST_LABEL} == FULL["labels"]
+    assert {key: value for key, value in made.labels.items() if key != REQUEST_LABEL} == {
+        **FULL["labels"],
+        CODE_LABEL: "0123456789ab",
+    }
 
 
 def test_parameters_arrive_in_their_own_types(server: VertexServer, job: Job) -> None:

@@ -108,7 +108,7 @@ def test_a_denied_call_says_what_permits_it(vertex_server: VertexServer, job: Jo
             "gcloud auth application-default set-quota-project my-project",
         ),
         ("Permission 'storage.objects.get' denied.", "--role=roles/storage.objectUser --member=user:EMAIL"),
-        ("Permission 'cloudkms.cryptoKeys.get' denied.", "Missing is the permission cloudkms.cryptoKeys.get: ask the"),
+        ("Permission 'cloudkms.cryptoKeys.get' denied.", "Ask the project's owner for cloudkms.cryptoKeys.get: gcloud"),
     ],
 )
 def test_other_permissions_are_named_too(vertex_server: VertexServer, words: str, advice: str) -> None:
