@@ -41,7 +41,7 @@ def _show_version(is_asked: bool) -> None:
 
         from pipelines import container_images
 
-        typer.echo(f"mnist {version('mnist-pipeline')}, code {container_images.tag()}")
+        typer.echo(f"mnist {version('mnist-pipeline')}, code {container_images.code() or 'unknown'}")
         raise typer.Exit
 
 

@@ -37,6 +37,7 @@ EXPECTED = {
     "mapping_type": "a table",
     "dict_type": "a table",
     "model_type": "a table",
+    "model_attributes_type": "a table",
     "datetime_type": "a date and time such as 2026-12-01T06:00:00",
     "string_too_short": "text that is not empty",
 }
@@ -57,6 +58,8 @@ def read_profile(name: str, file: Path) -> Profile:
     Raises:
         SettingError: No such file or profile, or something in it is unknown, missing or of another type.
     """
+    if name in RUNNERS:
+        raise SettingError(f"--on {name}: a runner of this machine; expected a profile of {file}.")
     if not file.exists():
         raise SettingError(
             f"--on {name}: neither {' nor '.join(RUNNERS)}, and there is no {file} with profiles. Start from the "
@@ -70,10 +73,11 @@ def read_profile(name: str, file: Path) -> Profile:
         )
     table = tables[name]
     platform = table.get("platform")
-    if platform not in PLATFORMS:
+    if not isinstance(platform, str) or platform not in PLATFORMS:
         found = f"the platform {platform!r}" if "platform" in table else "no platform"
         known = " or ".join(f'"{known}"' for known in PLATFORMS)
-        raise SettingError(f"{file}: [{name}] has {found}; expected platform = {known}.")
+        hint = " Its key target is now called platform." if "target" in table else ""
+        raise SettingError(f"{file}: [{name}] has {found}; expected platform = {known}.{hint}")
     if "name" in table:
         raise SettingError(f"{file}: [{name}] has an unknown key name. Remove it: the table's own name counts.")
     model = PLATFORMS[platform].profile
@@ -127,7 +131,7 @@ def _explain(details: ErrorDetails, model: type[Profile]) -> str:
         case "value_error":  # a sentence of one of our validators
             return str(details["ctx"]["error"])
         case "form":
-            return f"has another form of {key}, expected {details['msg']}."
+            return f"has a malformed {key}, expected {details['msg']}."
         case "extra_forbidden":
             hint = suggest(key, model.model_fields, otherwise="") if len(path) == 1 else ""
             return f"has an unknown key {key}" + (f", {hint}" if hint else ".")

@@ -44,10 +44,14 @@ JUNK = (
     "*.orig",
     "*.pyc",
     "*.rej",
-    "*.swp",
+    "*.sw[nop]",
+    "$RECYCLE.BIN",
+    "4913",
     "[Dd]esktop.ini",
     "[Tt]humbs.db",
     "__pycache__",
+    "ehthumbs.db",
+    "~$*",
 )
 # What decides what a run on a platform does: the images, and the code that compiles. Profiles may be changed freely.
 CODE = (*INPUTS, "pipelines")
@@ -67,6 +71,11 @@ def tag() -> str:
         ImageError: A file of it cannot be read.
     """
     return _hash(_read_files(*INPUTS))
+
+
+def code() -> str:
+    """Return `tag`, or nothing where the project was installed as a package and its other files are missing."""
+    return tag() if all((ROOT / name).exists() for name in INPUTS) else ""
 
 
 def write_context(folder: Path) -> str:

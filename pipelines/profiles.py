@@ -15,6 +15,7 @@ from kfp.dsl import pipeline_task
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from components.mnist.errors import suggest
 from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
@@ -44,7 +45,7 @@ def form(pattern: str, expected: str) -> AfterValidator:
 
 
 # Profile and schedule names become labels and parts of names on both platforms.
-NAME = Form(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?", "at most 30 of a-z, 0-9 and -, a letter first")
+NAME = Form(r"[a-z](?:[a-z0-9-]{0,28}[a-z0-9])?", "1 to 30 characters of a-z, 0-9 and -, starting with a letter")
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Name = Annotated[str, AfterValidator(NAME)]
@@ -131,8 +132,10 @@ class Profile(Table, ABC):
     @classmethod
     def _are_of_known_steps(cls, resources: Mapping[str, Resources]) -> Mapping[str, Resources]:
         if unknown := next((name for name in resources if name not in STEPS), None):
-            expected = f"one of {', '.join(STEPS)}, where {unknown} arrived"
-            raise PydanticCustomError("form", "{expected}", {"expected": expected})
+            expected = f"expected one of {', '.join(STEPS)}."
+            raise ValueError(
+                f"has resources of an unknown step {unknown}; {suggest(unknown, STEPS, otherwise=expected)}"
+            )
         return resources
 
     @model_validator(mode="after")
@@ -162,7 +165,7 @@ class Profile(Table, ABC):
         """
 
     def resources_of(self, step: Step) -> Resources:
-        """What a step's container asks for: the profile's own words, or the default of the step."""
+        """What a step's container asks for: the profile's value, or the default of the step."""
         return self.resources.get(step.name) or Resources(cpu=step.cpu, memory=step.memory)
 
     def equip_training(

@@ -67,8 +67,6 @@ def build(
             # The importer reads only these two from a class, so that any type will do, also one that KFP does not know.
             kind = type(name, (dsl.Artifact,), {"schema_title": title, "schema_version": version})
             imported[name] = dsl.importer(artifact_uri=str(folder), artifact_class=kind).output
-        task = component(**parameters, **imported)
-        image = task.container_spec.image
-        task.set_container_image(placement.images.get(image, image))
+        placement.apply(component(**parameters, **imported))
 
     return alone

@@ -3,7 +3,7 @@
 Compilation, profiles, both runners, platforms, the run folder and the doctor all read it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kfp.dsl import base_component
@@ -40,9 +40,16 @@ class Step:
     fetched: Mapping[str, str] = field(default_factory=dict)
     shown: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if unknown := sorted({*self.fetched, *self.shown} - set(self.outputs)):
+            raise ValueError(
+                f"pipelines/steps.py: {self.name} has no output {unknown[0]}; expected one of "
+                f"{', '.join(self.outputs)}."
+            )
+
     @property
     def name(self) -> str:
-        """As in the graph, in run folders and in `mnist step NAME`."""
+        """As in the graph, in run folders and in `mnist step NAME`: find-leaks for the function find_leaks."""
         return str(self.component.name)
 
     @property
@@ -70,6 +77,11 @@ STEPS: dict[str, Step] = {
         ),
     )
 }
+
+
+def read_step_name(command: Sequence[str]) -> str:
+    """The name of the step that a command of KFP's executor runs, which has the name of its function."""
+    return command[command.index("--function_to_execute") + 1].replace("_", "-")
 
 
 def find_step(name: str) -> Step:

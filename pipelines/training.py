@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from kfp import dsl
-from kfp.dsl import base_component, graph_component, pipeline_task
+from kfp.dsl import base_component, graph_component, pipeline_context, pipeline_task
 
 from components.evaluate import evaluate
 from components.ingest import ingest
+from components.mnist.errors import SettingError
 from components.mnist.settings import CODE, SETTINGS
 from components.train import train
 from components.visualize import visualize
 from pipelines import container_images
-from pipelines.steps import Step, find_step
+from pipelines.steps import STEPS, Step, find_step
 
 NAME = "mnist-training"
 
@@ -43,13 +44,19 @@ class Placement:
         """Give a task of the graph its image and what it needs.
 
         Raises:
-            SettingError: Its step is missing in `pipelines/steps.py`.
+            SettingError: Its step is missing in `pipelines/steps.py` or twice in the graph, or its image has no
+                reference.
         """
+        name, _, number = task.name.rpartition("-")
+        if number.isdigit() and name in STEPS:
+            raise SettingError(f"{name}: twice in the graph; expected a page, and a row in the table, for each task.")
         step = find_step(task.name)
+        if self.images and step.image not in self.images:
+            raise SettingError(f"{step.name}: its image {step.image} was not pushed. Push it: make push.")
         image = task.container_spec.image
         task.set_container_image(self.images.get(image, image))
         task.set_caching_options(step.is_cached)
-        task.set_env_variable(CODE, container_images.tag())
+        task.set_env_variable(CODE, container_images.code())
         self.equip(step, task)
 
 
@@ -90,7 +97,7 @@ def build(placement: Placement) -> graph_component.GraphComponent:
             require_gpu=require_gpu,
         )
         evaluation = evaluate(model=training.outputs["model"], test_data=data.outputs["test_data"])
-        drawing = visualize(
+        visualize(
             model=training.outputs["model"],
             history=training.outputs["history"],
             metrics=evaluation.outputs["metrics"],
@@ -99,7 +106,7 @@ def build(placement: Placement) -> graph_component.GraphComponent:
             validation_data=data.outputs["validation_data"],
             test_data=data.outputs["test_data"],
         )
-        for task in (data, training, evaluation, drawing):
+        for task in pipeline_context.Pipeline.get_default_pipeline().tasks.values():
             placement.apply(task)
 
     # KFP takes the descriptions that its pages show from the docstring.

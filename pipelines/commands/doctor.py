@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from pipelines.checks import Check, Finding, Verdict, ok, perform
 from pipelines.commands.console import console
 from pipelines.doctor import engine, machine
 from pipelines.platforms.table import PLATFORMS
+from pipelines.runners.table import RUNNERS
 
 STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILING: "bold red", Verdict.SKIPPED: "dim"}
 VERDICT_WIDTH = max(map(len, Verdict))
 NAME_WIDTH = len("GPU in containers")
-LOCAL, DOCKER = "local", "docker"
 HERE = "this machine"
 
 
@@ -33,6 +34,13 @@ class Section:
     title: str
     checks: list[Check]
     optional: bool = False
+
+
+# A row for each runner of `pipelines/runners/table.py`.
+RUNNER_SECTIONS: dict[str, Callable[[Path], list[Section]]] = {
+    "local": lambda file: [Section(HERE, machine.for_runs_here(file))],
+    "docker": lambda _: [Section(HERE, machine.for_containers()), Section("containers", engine.for_containers())],
+}
 
 
 def examine(on: str | None, profiles: Path) -> None:
@@ -67,10 +75,8 @@ def _choose(on: str | None, file: Path) -> list[Section]:
             Section(HERE, machine.for_runs_here(file)),
             Section("containers, for --on docker", engine.for_containers(), optional=True),
         ]
-    if on == LOCAL:
-        return [Section(HERE, machine.for_runs_here(file))]
-    if on == DOCKER:
-        return [Section(HERE, machine.for_containers()), Section("containers", engine.for_containers())]
+    if on in RUNNERS:
+        return RUNNER_SECTIONS[on](file)
     try:
         profile = configuration.read_profile(on, file)
     except SettingError as error:

@@ -27,8 +27,7 @@ def execute(
     run.save(
         pipeline=pipeline.name,
         on=on,
-        parameters=values,
-        code=container_images.tag(),
+        code=container_images.code(),
         commit=container_images.commit(),
         state="running",
     )

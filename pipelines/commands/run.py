@@ -31,6 +31,7 @@ def run_pipeline(given: Mapping[str, Value], *, on: str, runs: Path, verbose: bo
         values["source"] = _find_available_source()
     run = RunFolder(runs, title="")
     run.link_as_latest()
+    run.save(parameters=values)
     execute(pipeline, values, on=on, run=run, verbose=verbose)
     show_metrics(run)
     if report := run.collect_report():

@@ -32,6 +32,7 @@ def run_step(name: str, pairs: Sequence[str], *, on: str, runs: Path, verbose: b
     values |= parameters.check_values({key: given[key] for key in given if key in inputs.parameters})
     run = RunFolder(runs, title=name)
     pipeline = single_step.build(component, values, folders, load_runner(on).placement())
+    run.save(parameters=values, artifacts={key: str(folder) for key, folder in folders.items()})
     execute(pipeline, {}, on=on, run=run, verbose=verbose)
     for output in find_step(name).outputs:
         path = run.steps / name / output

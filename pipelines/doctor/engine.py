@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
-from components import STEPS_IMAGE, TRAINER_IMAGE
+from components import TRAINER_IMAGE
 from pipelines import container_images
 from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.runners.docker import MAKE, require_image
 from pipelines.runners.engine import open_engine
+from pipelines.steps import STEPS
+
+IMAGES = sorted({step.image for step in STEPS.values()})
 
 IMAGES_BYTES = 3_000_000_000  # both images for the CPU are 2.2 GB with all their layers
 ENOUGH_BYTES = 1_000_000_000
@@ -37,9 +40,7 @@ def check_disk() -> Finding:
     """Whether the engine's disk has space for images."""
     with open_engine() as engine, engine.errors_explained():
         folder = Path(engine.client.info().get("DockerRootDir") or "/nonexistent")
-        is_built = all(
-            engine.find_image(container_images.local_reference(name)) for name in (STEPS_IMAGE, TRAINER_IMAGE)
-        )
+        is_built = all(engine.find_image(container_images.local_reference(name)) for name in IMAGES)
         # Docker Desktop's engine listens here, but has a disk of its own.
         if not engine.is_local or not folder.is_dir():
             return skip("the engine's disk is not one of this machine's; see it: docker system df")
@@ -53,9 +54,9 @@ def check_disk() -> Finding:
 def check_images() -> Finding:
     """Whether the images of this code are built."""
     with open_engine() as engine:
-        for name in (STEPS_IMAGE, TRAINER_IMAGE):
+        for name in IMAGES:
             require_image(engine, container_images.local_reference(name))
-    return ok(f"{STEPS_IMAGE} and {TRAINER_IMAGE} of this code ({container_images.tag()}) are built")
+    return ok(f"{' and '.join(IMAGES)} of this code ({container_images.tag()}) are built")
 
 
 def check_gpu() -> Finding:

@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf import json_format
 from kfp.dsl import base_component
 
-from components import STEPS_IMAGE, TRAINER_IMAGE
+from components import TRAINER_IMAGE
 from components.mnist.errors import ERROR_FILE
 from components.mnist.progress import PROGRESS
 from components.mnist.settings import Value
@@ -27,7 +27,7 @@ from pipelines.runners.access import MEMORY, bind_mount, find_access, memory_byt
 from pipelines.runners.engine import Engine, open_engine
 from pipelines.runners.engine_connection import EngineError
 from pipelines.runners.orchestration import Task, follow, run_tasks
-from pipelines.steps import STEPS
+from pipelines.steps import STEPS, read_step_name
 
 MAKE = "make images"
 REVISION = "org.opencontainers.image.revision"
@@ -37,7 +37,7 @@ KILLED = 128 + signal.SIGKILL
 def placement() -> training.Placement:
     """Name the images of this code by their tags on this machine, as `make images` leaves them."""
     return training.Placement(
-        images={image: container_images.local_reference(image) for image in (STEPS_IMAGE, TRAINER_IMAGE)}
+        images={step.image: container_images.local_reference(step.image) for step in STEPS.values()}
     )
 
 
@@ -125,7 +125,7 @@ def _read_plan(pipeline: base_component.BaseComponent, arguments: Mapping[str, V
     for executor in spec["deploymentSpec"]["executors"].values():
         if container := executor.get("container"):  # an importer has none
             words = container["args"]
-            steps[words[words.index("--function_to_execute") + 1]] = container["image"]
+            steps[read_step_name(words)] = container["image"]
     inputs = [task.get("inputs", {}).get("parameters", {}) for task in spec["root"]["dag"]["tasks"].values()]
     constants = [values.get("require_gpu", {}).get("runtimeValue", {}).get("constant") for values in inputs]
     return steps, bool(arguments.get("require_gpu")) or True in constants

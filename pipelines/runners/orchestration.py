@@ -22,6 +22,7 @@ from components.mnist.progress import SENTENCE, UPDATE
 from components.mnist.settings import Value
 from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
+from pipelines.steps import read_step_name
 
 METADATA_ONLY = ("system.Metrics", "system.ClassificationMetrics")  # may be nothing but entries in KFP's record
 
@@ -118,7 +119,7 @@ def run_tasks(
 
     def handle(*, image: str, full_command: list[str], env_vars: Mapping[str, str], **_: object) -> SimpleNamespace:
         """Stands in for KFP's handler class: it is called for each task, then `run` of what it returns."""
-        name = full_command[full_command.index("--function_to_execute") + 1]
+        name = read_step_name(full_command)
         log, error_file = run.logs / f"{name}.log", run.logs.absolute() / f"{name}.error.json"
         return SimpleNamespace(run=lambda: perform(Task(name, image, full_command, env_vars, log, error_file)))
 

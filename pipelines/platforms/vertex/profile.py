@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from components import TRAINER_IMAGE
 from pipelines.profiles import Bucket, Profile, Text, form
-from pipelines.steps import Step
+from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
 LONGEST_RETRY_WAIT = "3600s"  # the longest that Vertex AI takes
@@ -66,7 +66,7 @@ class VertexProfile(Profile):
                 f"has spot and the accelerator {self.accelerator} without machine_type; expected a machine that takes "
                 'it, such as machine_type = "g2-standard-8" for NVIDIA_L4.'
             )
-        if self.trains_in_custom_job and "train" in self.resources:
+        if self.trains_in_custom_job and any(STEPS[name].trains for name in self.resources):
             raise ValueError(
                 "has resources.train beside machine_type or spot, with which training gets a whole machine. Keep one "
                 "of them."
