@@ -47,7 +47,9 @@ class DexSession:
         password = read_secret("password", file=self._sign_in.password_file, variable=self._sign_in.password_variable)
         session = requests.Session()
         session.headers.update(PAGE)
-        session.mount("https://", _Adapter(self._profile))
+        adapter = HTTPAdapter()
+        adapter.init_poolmanager(1, 1, ssl_context=network.trust(self._profile))
+        session.mount("https://", adapter)
         page = self._find_login(session)
         before = {(cookie.domain, cookie.name, cookie.value) for cookie in session.cookies}
         page = self._send(session, "POST", page.url, {"login": self._sign_in.username, "password": password})
@@ -62,7 +64,13 @@ class DexSession:
         for cookie in [each for each in session.cookies if (each.domain, each.name, each.value) in before]:
             # Set before the sign-in, so it is no session: with it alone, nobody would be signed in.
             session.cookies.clear(cookie.domain, cookie.path, cookie.name)
-        self._check_arrival(session, page)
+        parts = urlsplit(page.url)
+        strayed = parts.netloc != self._host.netloc or re.match(r"/(dex|oauth2|login)(/|$)", parts.path)
+        if strayed or not self._read_cookie(session):
+            raise SignInError(
+                f"{self._start}: Dex took the password, but {_show(parts)} ({page.status_code} {page.reason}) gave "
+                "no session. Sign in there in a browser to see why."
+            )
         return session
 
     def _find_login(self, session: requests.Session) -> requests.Response:
@@ -87,16 +95,6 @@ class DexSession:
             )
         return page
 
-    def _check_arrival(self, session: requests.Session, page: requests.Response) -> None:
-        """Check that signing in ended at the host, with a cookie for it."""
-        parts = urlsplit(page.url)
-        strayed = parts.netloc != self._host.netloc or re.match(r"/(dex|oauth2|login)(/|$)", parts.path)
-        if strayed or not self._read_cookie(session):
-            raise SignInError(
-                f"{self._start}: Dex took the password, but {_show(parts)} ({page.status_code} {page.reason}) gave "
-                "no session. Sign in there in a browser to see why."
-            )
-
     def _send(
         self, session: requests.Session, method: str, address: str, form: dict[str, str] | None = None
     ) -> requests.Response:
@@ -118,17 +116,6 @@ class DexSession:
         session.cookies.clear_expired_cookies()
         request = requests.Request("GET", f"{self._profile.host}/").prepare()
         return get_cookie_header(session.cookies, request) or ""
-
-
-class _Adapter(HTTPAdapter):
-    """Trusts what the profile trusts."""
-
-    def __init__(self, profile: KubeflowProfile) -> None:
-        self._context = network.trust(profile)
-        super().__init__()
-
-    def init_poolmanager(self, *args: object, **kwargs: object) -> None:
-        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)  # type: ignore[arg-type]
 
 
 def _show(parts: SplitResult) -> str:

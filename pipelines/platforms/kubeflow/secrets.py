@@ -11,7 +11,7 @@ SHORTEST_HIDDEN = 6  # characters; shorter pieces of a cookie are no secret, and
 
 
 def read_secret(what: str, *, file: str | None, variable: str | None) -> str:
-    """Read a secret from a file or an environment variable, exactly one of them, without a line break at its end.
+    """Read a secret from a file or an environment variable, exactly one of them, without line breaks around it.
 
     Args:
         what: For the message: "token", "password".
@@ -19,25 +19,20 @@ def read_secret(what: str, *, file: str | None, variable: str | None) -> str:
     Raises:
         SignInError: It is missing, empty or cannot be read; the message names the file or variable, never the content.
     """
-    if variable:
-        if secret := os.environ.get(variable, "").rstrip("\r\n"):
-            return secret
-        found = "is empty" if variable in os.environ else "is not set"
-        raise SignInError(
-            f"sign_in: the {what} is read from the environment variable {variable}, which {found}. Set it: "
-            f"export {variable}=..."
-        )
-    path = Path(file or "").expanduser()
+    source = f"the environment variable {variable}" if variable else str(Path(file or "").expanduser())
+    remedy = f"Set it: export {variable}=..." if variable else f"Put the {what} there, or correct the profile."
+    trouble = "is empty"
     try:
-        secret = path.read_text(encoding="utf-8").strip("\r\n")
-        found = "" if secret.strip() else f"is empty. Put the {what} there."
+        secret = os.environ[variable] if variable else Path(source).read_text(encoding="utf-8")
+        if secret.strip():
+            return secret.strip("\r\n")
+    except KeyError:
+        trouble = "is not set"
     except OSError as error:
-        found = f"cannot be read ({error.strerror}). Put the {what} there, or correct the profile."
+        trouble = f"cannot be read ({error.strerror})"
     except UnicodeDecodeError:
-        found = f"holds no text. Put the {what} there."
-    if found:
-        raise SignInError(f"sign_in: the {what} is read from {path}, which {found}")
-    return secret
+        trouble = "holds no text"
+    raise SignInError(f"sign_in: the {what} is read from {source}, which {trouble}. {remedy}")
 
 
 def hide(text: str, headers: Mapping[str, str]) -> str:

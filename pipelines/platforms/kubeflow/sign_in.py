@@ -7,6 +7,12 @@ import functools
 import re
 from typing import Any, Protocol
 
+import google.auth
+from google.auth import impersonated_credentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.transport.requests import Request
+from google.oauth2 import id_token
+
 from components.mnist.errors import mask_tokens
 from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
@@ -15,29 +21,19 @@ from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import read_secret
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can carry: neither spaces nor a second line
-GOOGLE_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 GOOGLE_SECONDS = 30.0
 LONGEST_REASON = 300  # characters of Google's own words that are repeated
-
-# What Google's refusal means, by whether there were credentials, and whether they act as a service account.
-GOOGLE_REFUSALS = {
-    ("missing", True): "no Google credentials were found ({reason}). Sign in: gcloud auth application-default login",
-    ("missing", False): (
-        "the Google credentials at hand give no token for Identity-Aware Proxy ({reason}); a person's never do. Name a "
-        "service account in sign_in.service_account that may pass the proxy, and on which you have the role Service "
-        "Account Token Creator; or name the file of a service account's key in GOOGLE_APPLICATION_CREDENTIALS."
-    ),
-    ("refused", True): (
-        "Google gives no token for {account} ({reason}). Have your credentials expired (gcloud auth "
-        "application-default login), and have you the role Service Account Token Creator on it (gcloud iam "
-        "service-accounts add-iam-policy-binding {account} --role=roles/iam.serviceAccountTokenCreator "
-        "--member=user:EMAIL)?"
-    ),
-    ("refused", False): (
-        "Google gives no token for Identity-Aware Proxy ({reason}). Is the service account's key in "
-        "GOOGLE_APPLICATION_CREDENTIALS still valid?"
-    ),
-}
+NO_TOKEN = (
+    "A person's credentials never get one: name a service account in sign_in.service_account that may pass the proxy, "
+    "and on which you have the role Service Account Token Creator. Or name the file of a service account's key in "
+    "GOOGLE_APPLICATION_CREDENTIALS; is that key still valid?"
+)
+NO_TOKEN_FOR_ACCOUNT = (
+    "Sign in again (gcloud auth application-default login). You need the role Service Account Token Creator on the "
+    "account: gcloud iam service-accounts add-iam-policy-binding {account} "
+    "--role=roles/iam.serviceAccountTokenCreator --member=user:EMAIL"
+)
 
 
 class Access(Protocol):
@@ -102,25 +98,23 @@ class Token:
         self.advice = advice
         self._file = file
         self._variable = variable
-        self._shown = ""
+        self._shown: dict[str, str] = {}
 
     def headers(self) -> dict[str, str]:
         """Read the token as it is now."""
-        self._shown = self._read()
-        return {"Authorization": f"Bearer {self._shown}"}
-
-    def renew(self) -> bool:
-        """Whether the file has another token meanwhile."""
-        return self._read() != self._shown
-
-    def _read(self) -> str:
         token = read_secret("token", file=self._file, variable=self._variable).strip()
         if not TOKEN.fullmatch(token):
             source = f"environment variable {self._variable}" if self._variable else f"file {self._file}"
             raise SignInError(
                 f"sign_in: the {source} holds no token, which has neither spaces nor line breaks. {self.advice}"
             )
-        return token
+        self._shown = {"Authorization": f"Bearer {token}"}
+        return self._shown
+
+    def renew(self) -> bool:
+        """Whether the file has another token meanwhile."""
+        refused = self._shown
+        return self.headers() != refused
 
 
 class Iap:
@@ -136,10 +130,6 @@ class Iap:
 
     def headers(self) -> dict[str, str]:
         """Make the header, with a new token when the last is about to expire."""
-        # Imported late: only this way to sign in needs it.
-        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
-        from google.auth.transport.requests import Request
-
         request = functools.partial(Request(), timeout=GOOGLE_SECONDS)
         try:
             if self._credentials is None:
@@ -150,9 +140,9 @@ class Iap:
             raise TransientError(f"sign_in: Google cannot be reached ({_reason(error)}). Check the network.") from None
         except (GoogleAuthError, ValueError) as error:
             account = self._sign_in.service_account
-            trouble = "missing" if isinstance(error, DefaultCredentialsError) else "refused"
-            words = GOOGLE_REFUSALS[trouble, account is not None].format(account=account, reason=_reason(error))
-            raise SignInError(f"sign_in: {words}") from None
+            start = f"sign_in: Google gives no token for {account or 'Identity-Aware Proxy'} ({_reason(error)})."
+            advice = NO_TOKEN_FOR_ACCOUNT.format(account=account) if account else NO_TOKEN
+            raise SignInError(f"{start} {advice}") from None
         return {"Authorization": f"Bearer {self._credentials.token}"}
 
     def renew(self) -> bool:
@@ -161,17 +151,11 @@ class Iap:
         return True
 
     def _find(self, request: Any) -> Any:
-        import google.auth
-        from google.auth import impersonated_credentials
-        from google.oauth2 import id_token
-
         if not self._sign_in.service_account:
             return id_token.fetch_id_token_credentials(self._sign_in.client_id, request=request)
         source, _ = google.auth.default(scopes=GOOGLE_SCOPES)
         account = impersonated_credentials.Credentials(
-            source_credentials=source,
-            target_principal=self._sign_in.service_account,
-            target_scopes=list(GOOGLE_SCOPES),
+            source_credentials=source, target_principal=self._sign_in.service_account, target_scopes=GOOGLE_SCOPES
         )
         return impersonated_credentials.IDTokenCredentials(
             account, target_audience=self._sign_in.client_id, include_email=True
