@@ -320,7 +320,9 @@ def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(
     message = refuse(connect(server, DEX), kind=TransientError)
     assert message.startswith(f"Kubeflow Pipelines at {server.host} cannot be signed in to: ")
     assert (
-        "503 Service Unavailable. Try later." if fault == "503" else "no connection (Connection refused)"
+        "(503 Service Unavailable) is out of order. Try later."
+        if fault == "503"
+        else "no connection (Connection refused)"
     ) in message
 
 
