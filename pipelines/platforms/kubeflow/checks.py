@@ -18,7 +18,7 @@ from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.platforms import shared_checks
 from pipelines.platforms.base import SignInError
 from pipelines.platforms.kubeflow import network, schedules
-from pipelines.platforms.kubeflow.client import ARCHIVED, Kubeflow
+from pipelines.platforms.kubeflow.client import Kubeflow
 from pipelines.platforms.kubeflow.credentials import IapSignIn, ServiceAccountSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
@@ -70,8 +70,7 @@ class KubeflowChecks:
     @functools.cached_property
     def health(self) -> Mapping[str, Any]:
         """What the server says of itself."""
-        found = self._platform.connection.read(HEALTH, asked="say how it is")
-        return found if isinstance(found, dict) else {}
+        return self._platform.connection.read(HEALTH, asked="report its health")
 
     def check_host(self) -> Finding:
         """Whether the host answers, encrypted where a secret goes there; nobody signs in yet."""
@@ -134,8 +133,6 @@ class KubeflowChecks:
     def check_experiment(self) -> Finding:
         """Whether the experiments of the namespace can be seen, and whether the profile's can take runs."""
         name, found = self._profile.experiment, self._platform.find_experiment()
-        if found and found.storage_state == ARCHIVED:
-            return fail(f"{name} is archived, and takes no runs.", self._profile.restore_advice)
         return ok(f"{name} exists" if found else f"experiments can be seen; {name} will be made by the first run")
 
 
@@ -159,13 +156,16 @@ def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding
             "See why: kubectl logs --namespace kubeflow deployment/ml-pipeline",
         )
     version = str(health.get("tag_name") or health.get("apiServerTagName"))
-    client = f"the client is {kfp.__version__}"
+    client, oldest = f"the client is {kfp.__version__}", f"{OLDEST[0]}.{OLDEST[1]}"
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if not found:
-        return skip(f"the server does not give its version; {client} and needs 2.3 or newer")
+        return skip(f"the server does not give its version; {client} and needs {oldest} or newer")
     server = int(found[1]), int(found[2])
     if not OLDEST <= server < (3, 0):
-        return fail(f"Kubeflow Pipelines {version}; {client}, and its pipelines need 2.3 or newer, below 3.", UPGRADE)
+        return fail(
+            f"Kubeflow Pipelines {version}; {client}, and its pipelines need a server from {oldest} and below 3.",
+            UPGRADE,
+        )
     ignored = [
         f"{key} (from {first[0]}.{first[1]})"
         for key, first in FIRST.items()

@@ -12,12 +12,11 @@ from pipelines.platforms.base import ConflictError, Existing, Mark, MissingError
 from pipelines.platforms.kubeflow import runs, schedules
 from pipelines.platforms.kubeflow.connection import Connection
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
+from pipelines.platforms.kubeflow.workflow import UNKNOWN, Workflow, read_workflow
 from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
 EXTRAS_SECONDS = 10.0  # for details of a run that are no reason to wait long
-ARCHIVED = "ARCHIVED"
 
 
 class Kubeflow:
@@ -43,9 +42,8 @@ class Kubeflow:
     def read_run(self, run_id: str) -> RunState:
         """Read the state of a run and of its steps."""
         run = self._get_run(run_id)
-        state = runs.read_run(run, None)
-        has_failed = any(task.state is State.FAILED for task in state.tasks)
-        if state.state.is_final or has_failed:
+        state = runs.read_run(run)
+        if state.state.is_final or any(task.state is State.FAILED for task in state.tasks):
             return runs.read_run(run, self._get_workflow(run_id))
         return state
 
@@ -150,10 +148,18 @@ class Kubeflow:
         return self.connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
 
     def find_experiment(self) -> Any:
-        """Find the profile's experiment, without retrying; None where it is missing."""
+        """Find the profile's experiment, without retrying; None where it is missing.
+
+        Raises:
+            ConflictError: It is archived, and so takes no runs.
+        """
         method, name = self.connection.experiments.experiment_service_list_experiments, self._profile.experiment
         asked = f"find the experiment {name}"
         found = self.connection.read_all(method, "experiments", asked=asked, name=name, **self._scope)
+        if found and found[0].storage_state == "ARCHIVED":
+            page = f"{self._profile.host}/#/archive/experiments"
+            advice = f"Restore it: {page}; or name another experiment in the profile."
+            raise ConflictError(f"The experiment {name} is archived. {advice}")
         return found[0] if found else None
 
     def _ensure_experiment(self) -> str:
@@ -172,8 +178,6 @@ class Kubeflow:
                 raise
 
         experiment = retrying.call(self.find_experiment) or retrying.create(make, self.find_experiment)
-        if experiment.storage_state == ARCHIVED:
-            raise ConflictError(f"The experiment {name} is archived. {self._profile.restore_advice}")
         return str(experiment.experiment_id)
 
     def _get_run(self, run_id: str) -> Any:
@@ -183,12 +187,13 @@ class Kubeflow:
         method = self._recurring_runs.recurring_run_service_get_recurring_run
         return self.connection.ask(method, id, asked=f"read the schedule {id}")
 
-    def _get_workflow(self, run_id: str) -> Workflow | None:
-        """Argo's workflow of a run; None where the server does not give it."""
+    def _get_workflow(self, run_id: str) -> Workflow:
+        """Argo's workflow of a run; an empty one where the server does not give it."""
 
         def read() -> Any:
             return self.connection.read(f"/apis/v1beta1/runs/{run_id}", asked=f"read the workflow of the run {run_id}")
 
-        with contextlib.suppress(PlatformError):
+        try:
             return read_workflow(retrying.call(read, give_up_seconds=EXTRAS_SECONDS))
-        return None
+        except PlatformError:
+            return UNKNOWN

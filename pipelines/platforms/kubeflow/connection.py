@@ -13,12 +13,35 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from pipelines.platforms import retrying
 from pipelines.platforms.base import TransientError
-from pipelines.platforms.kubeflow import errors, network, sign_in
+from pipelines.platforms.kubeflow import errors, network
+from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
+from pipelines.platforms.kubeflow.dex import DexSession
 from pipelines.platforms.kubeflow.errors import AnswerError
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import hide
+from pipelines.platforms.kubeflow.sign_in import Access, Iap, Token
 
 PAGE_SIZE = 100
+
+
+def choose_access(profile: KubeflowProfile) -> Access:
+    """Choose the way to sign in that a profile names; nothing is read or sent yet."""
+    match profile.sign_in:
+        case TokenSignIn(file=file, variable=variable):
+            then = f", then: export {variable}=..." if variable else f" and put it into {file}."
+            return Token(file=file, variable=variable, advice=f"Get a new token{then}")
+        case ServiceAccountSignIn(file=file):
+            advice = (
+                f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod "
+                "have that volume, and may its service account use Kubeflow Pipelines in the namespace?"
+            )
+            return Token(file=file, variable=None, advice=advice)
+        case DexSignIn():
+            return DexSession(profile, profile.sign_in)
+        case IapSignIn():
+            return Iap(profile.sign_in)
+        case NoSignIn():
+            return Access()
 
 
 class Connection(kfp_server_api.ApiClient):
@@ -38,7 +61,7 @@ class Connection(kfp_server_api.ApiClient):
         self.runs = kfp_server_api.RunServiceApi(self)
         self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self)
         self.experiments = kfp_server_api.ExperimentServiceApi(self)
-        self.access = sign_in.prepare(profile)
+        self.access = choose_access(profile)
         self._profile = profile
         self._shown: dict[str, str] = {}  # the headers that signed the last request
         self._was_reached = False

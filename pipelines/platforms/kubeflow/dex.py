@@ -15,13 +15,14 @@ from pipelines.platforms.kubeflow import network
 from pipelines.platforms.kubeflow.credentials import DexSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.secrets import read_secret
+from pipelines.platforms.kubeflow.sign_in import Access
 
 CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
 LOGIN = re.compile(r"/auth/[^/]+/login$")
 PAGE = {"Accept": "text/html"}  # without it, the proxies answer as to a program: refusing instead of leading to Dex
 
 
-class DexSession:
+class DexSession(Access):
     """A session cookie, fetched on Dex's page when there is none, or the last has expired."""
 
     def __init__(self, profile: KubeflowProfile, sign_in: DexSignIn) -> None:

@@ -4,8 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+
+from urllib3 import Retry
+from urllib3.exceptions import InvalidHeader
 
 from pipelines.platforms.base import (
     ConflictError,
@@ -66,12 +67,9 @@ class AnswerError(Exception):
     @property
     def wait_seconds(self) -> float:
         """How long the host asks to wait (Retry-After); 0 when it does not."""
-        text = self.headers.get("retry-after", "")
-        if text.isdigit():
-            return float(text)
         try:
-            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-        except (ValueError, TypeError):
+            return float(Retry().parse_retry_after(self.headers.get("retry-after", "")))
+        except InvalidHeader:
             return 0.0
 
     def __str__(self) -> str:

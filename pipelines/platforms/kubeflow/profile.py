@@ -22,13 +22,9 @@ RETRY_WITHIN = "604800s"
 TERMINATION_MESSAGE = "/dev/termination-log"
 
 
-# The trainer's image has CUDA.
 Accelerator = Annotated[
     str,
-    form(
-        r"nvidia\.com/\S+",
-        "Kubernetes' name of the resource, such as nvidia.com/gpu; node_selector chooses the model of GPU",
-    ),
+    form(r"nvidia\.com/.+", "Kubernetes' name of the resource, such as nvidia.com/gpu: the trainer's image has CUDA"),
 ]
 
 
@@ -108,11 +104,6 @@ class KubeflowProfile(Profile):
         """Kubeflow Pipelines and its address."""
         return f"Kubeflow Pipelines at {self.host}"
 
-    @property
-    def restore_advice(self) -> str:
-        """What to do about an experiment that is archived, and so takes no runs."""
-        return f"Restore it: {self.host}/#/archive/experiments; or name another experiment in the profile."
-
     def placement(self, images: Mapping[str, str]) -> Placement:
         """Ask Kubernetes for resources, secrets, the nodes that train, and the end of finished pods."""
 
@@ -122,13 +113,13 @@ class KubeflowProfile(Profile):
             task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
             task.set_env_variable(ERROR_FILE, TERMINATION_MESSAGE)
             for secret in self.storage_secrets:
-                if secret.mount is None:
-                    keys = {key: variable for variable, key in secret.variables.items()}
-                    kubernetes.use_secret_as_env(task, secret.name, keys)
-                    continue
-                kubernetes.use_secret_as_volume(task, secret.name, secret.mount)
-                for variable, key in secret.variables.items():
-                    task.set_env_variable(variable, f"{secret.mount.rstrip('/')}/{key}")
+                if secret.mount:
+                    kubernetes.use_secret_as_volume(task, secret.name, secret.mount)
+                    for variable, key in secret.variables.items():
+                        task.set_env_variable(variable, f"{secret.mount.rstrip('/')}/{key}")
+                else:
+                    variables = {key: variable for variable, key in secret.variables.items()}
+                    kubernetes.use_secret_as_env(task, secret.name, variables)
             if self.pull_secret:
                 kubernetes.set_image_pull_secrets(task, [self.pull_secret])
             if step.trains:

@@ -1,11 +1,12 @@
-"""The credentials that a profile shows to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
+"""The ways to sign in to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
 
+Signing in on Dex's page is in `dex.py`.
 Secrets are read when they are needed, since files and variables change, and go nowhere but into headers.
 """
 
 import functools
 import re
-from typing import Any, Protocol
+from typing import Any
 
 import google.auth
 from google.auth import impersonated_credentials
@@ -15,9 +16,7 @@ from google.oauth2 import id_token
 
 from components.mnist.errors import mask_tokens
 from pipelines.platforms.base import SignInError, TransientError
-from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
-from pipelines.platforms.kubeflow.dex import DexSession
-from pipelines.platforms.kubeflow.profile import KubeflowProfile
+from pipelines.platforms.kubeflow.credentials import IapSignIn
 from pipelines.platforms.kubeflow.secrets import read_secret
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can carry: neither spaces nor a second line
@@ -36,14 +35,14 @@ NO_TOKEN_FOR_ACCOUNT = (
 )
 
 
-class Access(Protocol):
-    """A way to sign in.
+class Access:
+    """A way to sign in; this one shows no credentials.
 
     Attributes:
         advice: What a person does when the host refuses it.
     """
 
-    advice: str
+    advice = 'The profile has sign_in = { method = "none" }: choose how to sign in, see mnist.example.toml.'
 
     def headers(self) -> dict[str, str]:
         """Make the headers that sign the next request.
@@ -52,46 +51,14 @@ class Access(Protocol):
             SignInError: The credentials are missing, empty, wrong or expired.
             TransientError: The server that gives out sessions or tokens can't be reached.
         """
-
-    def renew(self) -> bool:
-        """Give up what the host refused; returns whether there are other credentials now."""
-
-
-def prepare(profile: KubeflowProfile) -> Access:
-    """Choose the way to sign in that a profile names; nothing is read or sent yet."""
-    match profile.sign_in:
-        case TokenSignIn(file=file, variable=variable):
-            then = f", then: export {variable}=..." if variable else f" and put it into {file}."
-            return Token(file=file, variable=variable, advice=f"Get a new token{then}")
-        case ServiceAccountSignIn(file=file):
-            advice = (
-                f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod "
-                "have that volume, and may its service account use Kubeflow Pipelines in the namespace?"
-            )
-            return Token(file=file, variable=None, advice=advice)
-        case DexSignIn():
-            return DexSession(profile, profile.sign_in)
-        case IapSignIn():
-            return Iap(profile.sign_in)
-        case NoSignIn():
-            return Nothing()
-
-
-class Nothing:
-    """No credentials."""
-
-    advice = 'The profile has sign_in = { method = "none" }: choose how to sign in, see mnist.example.toml.'
-
-    def headers(self) -> dict[str, str]:
-        """None."""
         return {}
 
     def renew(self) -> bool:
-        """Never."""
+        """Give up what the host refused; returns whether there are other credentials now."""
         return False
 
 
-class Token:
+class Token(Access):
     """A bearer token from a file or an environment variable, read again for each request."""
 
     def __init__(self, *, file: str | None, variable: str | None, advice: str) -> None:
@@ -117,7 +84,7 @@ class Token:
         return self.headers() != refused
 
 
-class Iap:
+class Iap(Access):
     """Google's ID token for Identity-Aware Proxy, renewed before it expires."""
 
     def __init__(self, sign_in: IapSignIn) -> None:
