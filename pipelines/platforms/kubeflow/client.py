@@ -113,6 +113,21 @@ class Kubeflow:
         """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
         return self._start(name, runs.describe_again(self._get_schedule(id)))
 
+    def find_experiment(self) -> Any:
+        """Find the profile's experiment, without retrying; None where it is missing.
+
+        Raises:
+            ConflictError: It is archived, and so takes no runs.
+        """
+        method, name = self.connection.experiments.experiment_service_list_experiments, self._profile.experiment
+        asked = f"find the experiment {name}"
+        found = self.connection.read_all(method, "experiments", asked=asked, name=name, **self._scope)
+        if found and found[0].storage_state == "ARCHIVED":
+            page = f"{self._profile.host}/#/archive/experiments"
+            advice = f"Restore it: {page}; or name another experiment in the profile."
+            raise ConflictError(f"The experiment {name} is archived. {advice}")
+        return found[0] if found else None
+
     def _start(self, name: str, described: dict[str, Any]) -> str:
         run = kfp_server_api.V2beta1Run(display_name=name, **described)
 
@@ -138,29 +153,14 @@ class Kubeflow:
 
         def find() -> Any:
             found = self._list_schedules(name=request.display_name)
-            alike = [each for each in found if each.description == request.description]
-            return next((each for each in alike if each.recurring_run_id != besides), None)
+            others = (each for each in found if each.recurring_run_id != besides)
+            return next((each for each in others if each.description == request.description), None)
 
         return retrying.create(make, find)
 
     def _list_schedules(self, name: str = "") -> list[Any]:
         method = self._recurring_runs.recurring_run_service_list_recurring_runs
         return self.connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
-
-    def find_experiment(self) -> Any:
-        """Find the profile's experiment, without retrying; None where it is missing.
-
-        Raises:
-            ConflictError: It is archived, and so takes no runs.
-        """
-        method, name = self.connection.experiments.experiment_service_list_experiments, self._profile.experiment
-        asked = f"find the experiment {name}"
-        found = self.connection.read_all(method, "experiments", asked=asked, name=name, **self._scope)
-        if found and found[0].storage_state == "ARCHIVED":
-            page = f"{self._profile.host}/#/archive/experiments"
-            advice = f"Restore it: {page}; or name another experiment in the profile."
-            raise ConflictError(f"The experiment {name} is archived. {advice}")
-        return found[0] if found else None
 
     def _ensure_experiment(self) -> str:
         """Return the id of the profile's experiment, which is made where it is missing."""

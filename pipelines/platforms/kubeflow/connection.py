@@ -18,8 +18,7 @@ from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSig
 from pipelines.platforms.kubeflow.dex import DexSession
 from pipelines.platforms.kubeflow.errors import AnswerError
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.secrets import hide
-from pipelines.platforms.kubeflow.sign_in import Access, Iap, Token
+from pipelines.platforms.kubeflow.sign_in import Access, Iap, Token, hide
 
 PAGE_SIZE = 100
 

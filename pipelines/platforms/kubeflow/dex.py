@@ -14,8 +14,7 @@ from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow import network
 from pipelines.platforms.kubeflow.credentials import DexSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.secrets import read_secret
-from pipelines.platforms.kubeflow.sign_in import Access
+from pipelines.platforms.kubeflow.sign_in import Access, read_secret
 
 CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
 LOGIN = re.compile(r"/auth/[^/]+/login$")

@@ -105,14 +105,8 @@ def has_missed(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1Re
     five = _read_cron(recurring_run.trigger)
     if not timing or len(five.split()) != 5:
         return False
-    first = cron.next_times(
-        five,
-        profile.controller_time_zone,
-        after=recurring_run.created_at or runs.NEVER,
-        count=1,
-        start=timing.start_time,
-        end=timing.end_time,
-    )
+    zone, made = profile.controller_time_zone, recurring_run.created_at or runs.NEVER
+    first = cron.next_times(five, zone, after=made, count=1, start=timing.start_time, end=timing.end_time)
     return bool(first) and first[0] <= datetime.now(UTC)
 
 

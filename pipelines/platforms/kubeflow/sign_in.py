@@ -5,7 +5,10 @@ Secrets are read when they are needed, since files and variables change, and go 
 """
 
 import functools
+import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import google.auth
@@ -17,11 +20,11 @@ from google.oauth2 import id_token
 from components.mnist.errors import mask_tokens
 from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow.credentials import IapSignIn
-from pipelines.platforms.kubeflow.secrets import read_secret
 
 TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can carry: neither spaces nor a second line
 GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 GOOGLE_SECONDS = 30.0
+SHORTEST_HIDDEN = 6  # characters; shorter pieces of a cookie are no secret, and would tear words apart
 LONGEST_REASON = 300  # characters of Google's own words that are repeated
 NO_TOKEN = (
     "A person's credentials never get one: name a service account in sign_in.service_account that may pass the proxy, "
@@ -133,3 +136,42 @@ def _reason(error: Exception) -> str:
     # The first argument only: others may be what the sign-in server answered, with its secrets.
     line = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
     return mask_tokens(line)[:LONGEST_REASON]
+
+
+def read_secret(what: str, *, file: str | None, variable: str | None) -> str:
+    """Read a secret from a file or an environment variable, exactly one of them, without line breaks around it.
+
+    Args:
+        what: For the message: "token", "password".
+
+    Raises:
+        SignInError: It is missing, empty or cannot be read; the message names the file or variable, never the content.
+    """
+    source = f"the environment variable {variable}" if variable else str(Path(file or "").expanduser())
+    remedy = f"Set it: export {variable}=..." if variable else f"Put the {what} there, or correct the profile."
+    trouble = "is empty"
+    try:
+        secret = os.environ[variable] if variable else Path(source).read_text(encoding="utf-8")
+        if secret.strip():
+            return secret.strip("\r\n")
+    except KeyError:
+        trouble = "is not set"
+    except OSError as error:
+        trouble = f"cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        trouble = "holds no text"
+    raise SignInError(f"sign_in: the {what} is read from {source}, which {trouble}. {remedy}")
+
+
+def hide(text: str, headers: Mapping[str, str]) -> str:
+    """Mask the credentials of a request, and whatever looks like a token, in case an answer repeats them.
+
+    Args:
+        headers: Of the request, as an `Access` made them.
+    """
+    cookies = [pair.partition("=")[2] for pair in headers.get("Cookie", "").split("; ")]
+    pieces = [headers.get("Authorization", "").removeprefix("Bearer "), *cookies]
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) >= SHORTEST_HIDDEN:
+            text = text.replace(piece, "...")
+    return mask_tokens(text)

@@ -17,7 +17,7 @@ from pipelines.platforms import retrying
 from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
-from pipelines.platforms.kubeflow.secrets import hide
+from pipelines.platforms.kubeflow.sign_in import hide
 from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.google.accounts import SignIn as GoogleAccounts
