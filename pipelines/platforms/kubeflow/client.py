@@ -12,7 +12,7 @@ from pipelines.platforms.base import ConflictError, Existing, Mark, MissingError
 from pipelines.platforms.kubeflow import runs, schedules
 from pipelines.platforms.kubeflow.connection import Connection
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.workflow import UNKNOWN, Workflow, read_workflow
+from pipelines.platforms.kubeflow.workflow import read_workflow
 from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
@@ -43,8 +43,13 @@ class Kubeflow:
         """Read the state of a run and of its steps."""
         run = self._get_run(run_id)
         state = runs.read_run(run)
-        if state.state.is_final or any(task.state is State.FAILED for task in state.tasks):
-            return runs.read_run(run, self._get_workflow(run_id))
+        if not state.state.is_final and not any(task.state is State.FAILED for task in state.tasks):
+            return state
+        # Argo knows more, where the server still has the older API.
+        path, asked = f"/apis/v1beta1/runs/{run_id}", f"read the workflow of the run {run_id}"
+        with contextlib.suppress(PlatformError):
+            found = retrying.call(lambda: self.connection.read(path, asked=asked), give_up_seconds=EXTRAS_SECONDS)
+            return runs.read_run(run, read_workflow(found))
         return state
 
     def cancel(self, run_id: str) -> None:
@@ -186,14 +191,3 @@ class Kubeflow:
     def _get_schedule(self, id: str) -> Any:
         method = self._recurring_runs.recurring_run_service_get_recurring_run
         return self.connection.ask(method, id, asked=f"read the schedule {id}")
-
-    def _get_workflow(self, run_id: str) -> Workflow:
-        """Argo's workflow of a run; an empty one where the server does not give it."""
-
-        def read() -> Any:
-            return self.connection.read(f"/apis/v1beta1/runs/{run_id}", asked=f"read the workflow of the run {run_id}")
-
-        try:
-            return read_workflow(retrying.call(read, give_up_seconds=EXTRAS_SECONDS))
-        except PlatformError:
-            return UNKNOWN
