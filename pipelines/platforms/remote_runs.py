@@ -32,7 +32,7 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
     Raises:
         PlatformError: The platform has not answered for PATIENCE_SECONDS, or refuses to.
     """
-    seen: dict[str, TaskState] = {}
+    seen: dict[str, State] = {}
     answered = time.monotonic()
     while True:
         try:
@@ -44,9 +44,9 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
         else:
             answered = time.monotonic()
             for task in state.tasks:
-                if task.name not in seen or seen[task.name].state != task.state:
+                if seen.get(task.name) != task.state:
                     show(describe(task))
-                seen[task.name] = task
+                seen[task.name] = task.state
             if state.state.is_final:
                 return state
         time.sleep(POLL_SECONDS)

@@ -55,25 +55,20 @@ def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
     def attempt() -> T:
         try:
             return make()
-        except PlatformError as error:
-            if error.may_have_happened and (found := _look(find, error)) is not None:
-                return found
+        except PlatformError as lost:
+            if not lost.may_have_happened:
+                raise
+            try:
+                for seconds in LOOK_SECONDS:
+                    time.sleep(seconds)
+                    if (found := call(find)) is not None:
+                        return found
+            except PlatformError as error:
+                raise PlatformError(
+                    f"{lost} Nobody knows whether it was made: looking for it failed too ({error}) Look before you "
+                    "repeat the command.",
+                    may_have_happened=True,
+                ) from error
             raise
 
     return call(attempt)
-
-
-def _look(find: Callable[[], T | None], lost: PlatformError) -> T | None:
-    for seconds in LOOK_SECONDS:
-        time.sleep(seconds)
-        try:
-            found = call(find)
-        except PlatformError as error:
-            raise PlatformError(
-                f"{lost} Nobody knows whether it was made: looking for it failed too ({error}) Look before you "
-                "repeat the command.",
-                may_have_happened=True,
-            ) from error
-        if found is not None:
-            return found
-    return None

@@ -2,16 +2,14 @@
 
 import functools
 import re
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import kfp
 from google.auth import jwt
-from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from components.mnist.errors import DataError
@@ -19,22 +17,24 @@ from components.mnist.storage.https import check_address
 from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.platforms import shared_checks
 from pipelines.platforms.base import SignInError
-from pipelines.platforms.kubeflow import network, schedules, sign_in
-from pipelines.platforms.kubeflow.client import ARCHIVED
-from pipelines.platforms.kubeflow.connection import Connection
-from pipelines.platforms.kubeflow.credentials import IapSignIn, NoSignIn, ServiceAccountSignIn
+from pipelines.platforms.kubeflow import network, schedules
+from pipelines.platforms.kubeflow.client import Kubeflow
+from pipelines.platforms.kubeflow.credentials import IapSignIn, ServiceAccountSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
 HEALTH = "/apis/v2beta1/healthz"
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 8.0
-SOON_SECONDS = 3600  # a token that ends before a run does
+ANSWER_SECONDS = 8.0
+MINUTE = "%Y-%m-%d %H:%M UTC"
+SOON = timedelta(hours=1)  # a token that ends before a run does
 UPGRADE = "Upgrade it: https://www.kubeflow.org/docs/components/pipelines/operator-guides/installation/"
 
-Version = tuple[int, int]  # major and minor
-# The server that first does what the compiled pipeline asks for.
-RUNS_AS_ANYONE: Version = (2, 3)  # mounts the folders of artifacts for users other than root (pull request 10857)
-RETRIES: Version = (2, 5)  # retries a step (issue 9950)
-TIME_TO_LIVE: Version = (2, 17)  # removes a finished run's workflow (pull request 13184)
+# Versions of the server: major and minor.
+OLDEST = (2, 3)  # mounts the folders of artifacts for users other than root (pull request 10857)
+# The first that does what a key of the profile asks for; earlier ones ignore it.
+FIRST = {
+    "train_retries": (2, 5),  # issue 9950
+    "time_to_live_hours": (2, 17),  # pull request 13184
+}
 
 
 def for_profile(profile: KubeflowProfile) -> list[Check]:
@@ -45,7 +45,7 @@ def for_profile(profile: KubeflowProfile) -> list[Check]:
         Check("registry", lambda: shared_checks.check_registry(profile, lambda: None), needs=("images",)),
         Check("host", own.check_host),
         Check("sign-in", own.check_sign_in, needs=("host",), seconds=30),  # Dex takes several pages
-        Check("server", own.check_server, needs=("sign-in",)),
+        Check("server", lambda: judge_server(own.health, profile), needs=("sign-in",)),
         Check("namespace", own.check_namespace, needs=("sign-in",)),
         Check("experiment", own.check_experiment, needs=("namespace",)),
     ]
@@ -64,22 +64,20 @@ class KubeflowChecks:
         self._profile = profile
 
     @functools.cached_property
-    def _connection(self) -> Connection:
-        return Connection(self._profile)
+    def _platform(self) -> Kubeflow:
+        return Kubeflow(self._profile)
 
     @functools.cached_property
-    def _health(self) -> dict[str, Any]:
-        found = self._connection.read(HEALTH, asked="say how it is")
-        return found if isinstance(found, dict) else {}
+    def health(self) -> Mapping[str, Any]:
+        """What the server says of itself."""
+        return self._platform.connection.read(HEALTH, asked="report its health")
 
     def check_host(self) -> Finding:
         """Whether the host answers, encrypted where a secret goes there; nobody signs in yet."""
         host = self._profile.host
         pool = network.new_pool(self._profile)
         try:
-            answer = pool.request(
-                "GET", f"{host}{HEALTH}", redirect=False, timeout=Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
-            )
+            answer = pool.request("GET", f"{host}{HEALTH}", redirect=False, timeout=ANSWER_SECONDS)
         except HTTPError as error:
             start = f"{self._profile.title} could not be reached"
             raise network.explain_silence(error, start, creates=False) from None
@@ -90,42 +88,35 @@ class KubeflowChecks:
             )
         if urlsplit(host).scheme == "https":
             return ok(f"{host} answers, and its certificate is trusted")
-        if not isinstance(self._profile.sign_in, NoSignIn) and not is_local(host):
+        if self._profile.sign_in.method != "none" and not is_local(host):
             return warn(
                 f"{host} answers, but without encryption: others on the network can read the credentials.",
                 "Use its https:// address.",
             )
-        asks = ", and asks for a sign-in" if answer.status in (301, 302, 303, 307, 401, 403) else ""
-        return ok(f"{host} answers{asks}")
+        return ok(f"{host} answers")
 
     def check_sign_in(self) -> Finding:
         """Whether the host takes the credentials, and how long they are good for."""
-        method = self._profile.sign_in.method
-        headers = sign_in.prepare(self._profile).headers()
-        ends = read_end(headers.get("Authorization", "").removeprefix("Bearer "))
-        if ends is not None and ends <= time.time():
+        works = f"works ({self._profile.sign_in.method})"
+        headers = self._platform.connection.access.headers()
+        end, now = read_end(headers.get("Authorization", "").removeprefix("Bearer ")), datetime.now(UTC)
+        if end and end <= now:
             raise SignInError(
-                f"the token of sign_in ended at {_spell(ends)}. Get a new one to where the profile reads it."
+                f"the token of sign_in ended at {end:{MINUTE}}. Get a new one to where the profile reads it."
             )
-        _ = self._health  # a host that wants a sign-in wants it here too
+        _ = self.health  # a host that wants a sign-in wants it here too
         if isinstance(self._profile.sign_in, (IapSignIn, ServiceAccountSignIn)):
-            return ok(f"works ({method}); the token is renewed by itself")
-        if ends is None:
-            return ok(f"works ({method})")
-        if ends - time.time() < SOON_SECONDS:
+            return ok(f"{works}; the token is renewed by itself")
+        if end and end - now < SOON:
             return warn(
-                f"works ({method}), but the token ends at {_spell(ends)}, maybe before a run does.",
+                f"{works}, but the token ends at {end:{MINUTE}}, maybe before a run does.",
                 "Get a new one before a long run.",
             )
-        return ok(f"works ({method}); the token ends at {_spell(ends)}")
-
-    def check_server(self) -> Finding:
-        """Whether the server's version can run what this client compiles."""
-        return judge_server(self._health, self._profile)
+        return ok(f"{works}; the token ends at {end:{MINUTE}}" if end else works)
 
     def check_namespace(self) -> Finding:
         """Whether the profile names a namespace exactly where the server has users."""
-        has_users = bool(self._health.get("multi_user", self._health.get("apiServerMultiUser")))
+        has_users = bool(self.health.get("multi_user", self.health.get("apiServerMultiUser")))
         namespace = self._profile.namespace
         if has_users and not namespace:
             return fail(
@@ -137,30 +128,19 @@ class KubeflowChecks:
                 f"Kubeflow Pipelines is installed alone here and has no namespaces, but the profile names {namespace}.",
                 "Remove namespace from the profile.",
             )
-        return ok(
-            f"{namespace}, as this Kubeflow has one for each user or team" if namespace else "none, as none is needed"
-        )
+        return ok(namespace or "none, as none is needed")
 
     def check_experiment(self) -> Finding:
         """Whether the experiments of the namespace can be seen, and whether the profile's can take runs."""
-        name, namespace = self._profile.experiment, self._profile.namespace
-        found = self._connection.read_all(
-            self._connection.experiments.experiment_service_list_experiments,
-            "experiments",
-            asked=f"list the experiments{f' of {namespace}' if namespace else ''}",
-            name=name,
-            **({"namespace": namespace} if namespace else {}),
-        )
-        if found and found[0].storage_state == ARCHIVED:
-            return fail(f"{name} is archived, and takes no runs.", self._profile.restore_advice)
+        name, found = self._profile.experiment, self._platform.find_experiment()
         return ok(f"{name} exists" if found else f"experiments can be seen; {name} will be made by the first run")
 
 
-def read_end(token: str) -> float | None:
-    """Read when a token ends, in seconds since 1970; None when it is no JWT, or one that does not say."""
+def read_end(token: str) -> datetime | None:
+    """Read when a token ends; None when it is no JWT, or one that does not say."""
     try:
-        return float(jwt.decode(token, verify=False)["exp"])
-    except (ValueError, KeyError, TypeError):
+        return datetime.fromtimestamp(float(jwt.decode(token, verify=False)["exp"]), UTC)
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 
@@ -175,23 +155,23 @@ def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding
             "its page answers, but the API behind it does not.",
             "See why: kubectl logs --namespace kubeflow deployment/ml-pipeline",
         )
-    version = str(health.get("tag_name") or health.get("apiServerTagName") or "")
-    client = f"the client is {kfp.__version__}"
-    oldest = ".".join(map(str, RUNS_AS_ANYONE))
+    version = str(health.get("tag_name") or health.get("apiServerTagName"))
+    client, oldest = f"the client is {kfp.__version__}", f"{OLDEST[0]}.{OLDEST[1]}"
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if not found:
         return skip(f"the server does not give its version; {client} and needs {oldest} or newer")
     server = int(found[1]), int(found[2])
-    if server[0] != RUNS_AS_ANYONE[0] or server < RUNS_AS_ANYONE:
+    if not OLDEST <= server < (3, 0):
         return fail(
             f"Kubeflow Pipelines {version}; {client}, and its pipelines need a server from {oldest} and below 3.",
             UPGRADE,
         )
-    needs = {
-        "train_retries": RETRIES if profile.train_retries else server,
-        "time_to_live_hours": TIME_TO_LIVE if profile.time_to_live_hours else server,
-    }
-    if ignored := [f"{key} (from {first[0]}.{first[1]})" for key, first in needs.items() if server < first]:
+    ignored = [
+        f"{key} (from {first[0]}.{first[1]})"
+        for key, first in FIRST.items()
+        if server < first and getattr(profile, key)
+    ]
+    if ignored:
         return warn(f"Kubeflow Pipelines {version} fits ({client}), but ignores {' and '.join(ignored)}.", UPGRADE)
     return ok(f"Kubeflow Pipelines {version} fits ({client})")
 
@@ -203,7 +183,3 @@ def is_local(address: str) -> bool:
     except DataError:
         return False
     return True
-
-
-def _spell(seconds: float) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -12,28 +12,28 @@ from pipelines.platforms.base import ConflictError, Existing, Mark, MissingError
 from pipelines.platforms.kubeflow import runs, schedules
 from pipelines.platforms.kubeflow.connection import Connection
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
+from pipelines.platforms.kubeflow.workflow import read_workflow
 from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
 EXTRAS_SECONDS = 10.0  # for details of a run that are no reason to wait long
-ARCHIVED = "ARCHIVED"
 
 
 class Kubeflow:
-    """A profile's namespace on a Kubeflow Pipelines; its methods are those of `PlatformClient`."""
+    """A profile's namespace on a Kubeflow Pipelines; its methods are those of `PlatformClient`, and one for doctor."""
 
     def __init__(self, profile: KubeflowProfile) -> None:
         self._profile = profile
-        self._connection = Connection(profile)
-        self._runs = self._connection.runs
-        self._recurring_runs = self._connection.recurring_runs
+        self.connection = Connection(profile)
+        self._runs = self.connection.runs
+        self._recurring_runs = self.connection.recurring_runs
         # None has to be left out of a request: a Kubeflow Pipelines without profiles refuses any namespace.
         self._scope = {"namespace": profile.namespace} if profile.namespace else {}
 
     def submit(self, job: Job, *, name: str) -> str:
         """Start a run and return its id."""
-        return self._start(name, runs.describe(self._profile, job, self._ensure_experiment()))
+        described = runs.describe(self._profile, job, self._ensure_experiment())
+        return self._start(name, {**described, "description": f"code {job.code}" if job.code else None})
 
     def link(self, run_id: str) -> str:
         """The page of a run."""
@@ -42,10 +42,14 @@ class Kubeflow:
     def read_run(self, run_id: str) -> RunState:
         """Read the state of a run and of its steps."""
         run = self._get_run(run_id)
-        state = runs.read_run(run, None)
-        has_failed = any(task.state is State.FAILED for task in state.tasks)
-        if state.state.is_final or has_failed:
-            return runs.read_run(run, self._get_workflow(run_id))
+        state = runs.read_run(run)
+        if not state.state.is_final and not any(task.state is State.FAILED for task in state.tasks):
+            return state
+        # Argo knows more, where the server still has the older API.
+        path, asked = f"/apis/v1beta1/runs/{run_id}", f"read the workflow of the run {run_id}"
+        with contextlib.suppress(PlatformError):
+            found = retrying.call(lambda: self.connection.read(path, asked=asked), give_up_seconds=EXTRAS_SECONDS)
+            return runs.read_run(run, read_workflow(found))
         return state
 
     def cancel(self, run_id: str) -> None:
@@ -53,7 +57,7 @@ class Kubeflow:
         if runs.is_ending(self._get_run(run_id)):
             return
         try:
-            self._connection.ask(self._runs.run_service_terminate_run, run_id, asked=f"cancel the run {run_id}")
+            self.connection.ask(self._runs.run_service_terminate_run, run_id, asked=f"cancel the run {run_id}")
         except PlatformError:
             # It refuses what ended in between, or what an earlier try, whose answer was lost, has asked to end.
             with contextlib.suppress(PlatformError):
@@ -91,7 +95,7 @@ class Kubeflow:
     def pause_schedule(self, id: str) -> None:
         """Let it fire nothing until it is resumed."""
         method = self._recurring_runs.recurring_run_service_disable_recurring_run
-        self._connection.ask(method, id, asked=f"pause the schedule {id}")
+        self.connection.ask(method, id, asked=f"pause the schedule {id}")
 
     def resume_schedule(self, id: str) -> None:
         """Let it fire again. One that missed times while it was paused is replaced: enabled, it would fire the last."""
@@ -102,30 +106,44 @@ class Kubeflow:
             self.delete_schedule(id)
             return
         method = self._recurring_runs.recurring_run_service_enable_recurring_run
-        self._connection.ask(method, id, asked=f"resume the schedule {id}")
+        self.connection.ask(method, id, asked=f"resume the schedule {id}")
 
     def delete_schedule(self, id: str) -> None:
         """Remove it; one that is gone already is no error. Runs that it started go on."""
         method = self._recurring_runs.recurring_run_service_delete_recurring_run
         with contextlib.suppress(MissingError):
-            self._connection.ask(method, id, asked=f"delete the schedule {id}")
+            self.connection.ask(method, id, asked=f"delete the schedule {id}")
 
     def run_schedule(self, id: str, *, name: str) -> str:
         """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
         return self._start(name, runs.describe_again(self._get_schedule(id)))
+
+    def find_experiment(self) -> Any:
+        """Find the profile's experiment, without retrying; None where it is missing.
+
+        Raises:
+            ConflictError: It is archived, and so takes no runs.
+        """
+        method, name = self.connection.experiments.experiment_service_list_experiments, self._profile.experiment
+        asked = f"find the experiment {name}"
+        found = self.connection.read_all(method, "experiments", asked=asked, name=name, **self._scope)
+        if found and found[0].storage_state == "ARCHIVED":
+            page = f"{self._profile.host}/#/archive/experiments"
+            advice = f"Restore it: {page}; or name another experiment in the profile."
+            raise ConflictError(f"The experiment {name} is archived. {advice}")
+        return found[0] if found else None
 
     def _start(self, name: str, described: dict[str, Any]) -> str:
         run = kfp_server_api.V2beta1Run(display_name=name, **described)
 
         def make() -> str:
             method = self._runs.run_service_create_run
-            return str(self._connection.send(method, run, asked=f"start the run {name}", creates=True).run_id)
+            return str(self.connection.send(method, run, asked=f"start the run {name}", creates=True).run_id)
 
         def find() -> str | None:
-            method, experiment = self._runs.run_service_list_runs, run.experiment_id
-            found = self._connection.read_all(
-                method, "runs", asked=f"find the run {name}", name=name, experiment_id=experiment
-            )
+            query = {"name": name, "experiment_id": run.experiment_id}
+            method = self._runs.run_service_list_runs
+            found = self.connection.read_all(method, "runs", asked=f"find the run {name}", **query)
             return str(found[0].run_id) if found else None
 
         return retrying.create(make, find)
@@ -136,18 +154,18 @@ class Kubeflow:
         def make() -> Any:
             method = self._recurring_runs.recurring_run_service_create_recurring_run
             asked = f"make the schedule {request.display_name}"
-            return self._connection.send(method, request, asked=asked, creates=True)
+            return self.connection.send(method, request, asked=asked, creates=True)
 
         def find() -> Any:
             found = self._list_schedules(name=request.display_name)
-            alike = [each for each in found if each.description == request.description]
-            return next((each for each in alike if each.recurring_run_id != besides), None)
+            others = (each for each in found if each.recurring_run_id != besides)
+            return next((each for each in others if each.description == request.description), None)
 
         return retrying.create(make, find)
 
     def _list_schedules(self, name: str = "") -> list[Any]:
         method = self._recurring_runs.recurring_run_service_list_recurring_runs
-        return self._connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
+        return self.connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
 
     def _ensure_experiment(self) -> str:
         """Return the id of the profile's experiment, which is made where it is missing."""
@@ -155,39 +173,21 @@ class Kubeflow:
 
         def make() -> Any:
             request = kfp_server_api.V2beta1Experiment(display_name=name, **self._scope)
-            method = self._connection.experiments.experiment_service_create_experiment
+            method = self.connection.experiments.experiment_service_create_experiment
             try:
-                return self._connection.send(method, request, asked=f"make the experiment {name}", creates=True)
+                return self.connection.send(method, request, asked=f"make the experiment {name}", creates=True)
             except ConflictError:
                 # Somebody else made it in between.
-                if found := self._find_experiment():
+                if found := self.find_experiment():
                     return found
                 raise
 
-        experiment = retrying.call(self._find_experiment) or retrying.create(make, self._find_experiment)
-        if experiment.storage_state == ARCHIVED:
-            raise ConflictError(f"The experiment {name} is archived. {self._profile.restore_advice}")
+        experiment = retrying.call(self.find_experiment) or retrying.create(make, self.find_experiment)
         return str(experiment.experiment_id)
 
-    def _find_experiment(self) -> Any:
-        method, name = self._connection.experiments.experiment_service_list_experiments, self._profile.experiment
-        found = self._connection.read_all(
-            method, "experiments", asked=f"find the experiment {name}", name=name, **self._scope
-        )
-        return found[0] if found else None
-
     def _get_run(self, run_id: str) -> Any:
-        return self._connection.ask(self._runs.run_service_get_run, run_id, asked=f"read the run {run_id}")
+        return self.connection.ask(self._runs.run_service_get_run, run_id, asked=f"read the run {run_id}")
 
     def _get_schedule(self, id: str) -> Any:
         method = self._recurring_runs.recurring_run_service_get_recurring_run
-        return self._connection.ask(method, id, asked=f"read the schedule {id}")
-
-    def _get_workflow(self, run_id: str) -> Workflow | None:
-        """Argo's workflow of a run; None where the server does not give it."""
-        path, asked = f"/apis/v1beta1/runs/{run_id}", f"read the workflow of the run {run_id}"
-        with contextlib.suppress(PlatformError):
-            return read_workflow(
-                retrying.call(lambda: self._connection.read(path, asked=asked), give_up_seconds=EXTRAS_SECONDS)
-            )
-        return None
+        return self.connection.ask(method, id, asked=f"read the schedule {id}")

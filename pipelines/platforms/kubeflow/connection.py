@@ -13,32 +13,57 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from pipelines.platforms import retrying
 from pipelines.platforms.base import TransientError
-from pipelines.platforms.kubeflow import errors, network, sign_in
-from pipelines.platforms.kubeflow.errors import Answer
+from pipelines.platforms.kubeflow import errors, network
+from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, NoSignIn, ServiceAccountSignIn, TokenSignIn
+from pipelines.platforms.kubeflow.dex import DexSession
+from pipelines.platforms.kubeflow.errors import AnswerError
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.secrets import hide
+from pipelines.platforms.kubeflow.sign_in import Access, Iap, Token, hide
 
 PAGE_SIZE = 100
 
 
-class Connection:
-    """A profile's connection; it sends nothing by itself.
+def choose_access(profile: KubeflowProfile) -> Access:
+    """Choose the way to sign in that a profile names; nothing is read or sent yet."""
+    match profile.sign_in:
+        case TokenSignIn(file=file, variable=variable):
+            then = f", then: export {variable}=..." if variable else f" and put it into {file}."
+            return Token(file=file, variable=variable, advice=f"Get a new token{then}")
+        case ServiceAccountSignIn(file=file):
+            advice = (
+                f"The token in {file} is what Kubernetes mounts for the audience pipelines.kubeflow.org: does the pod "
+                "have that volume, and may its service account use Kubeflow Pipelines in the namespace?"
+            )
+            return Token(file=file, variable=None, advice=advice)
+        case DexSignIn():
+            return DexSession(profile, profile.sign_in)
+        case IapSignIn():
+            return Iap(profile.sign_in)
+        case NoSignIn():
+            return Access()
+
+
+class Connection(kfp_server_api.ApiClient):
+    """A profile's connection, which signs each request and takes nothing but JSON for an answer.
 
     Attributes:
         runs, recurring_runs, experiments: The services of the API.
+        access: The way to sign in.
 
     Raises:
         SettingError: The profile's `ca_file` cannot be read.
     """
 
     def __init__(self, profile: KubeflowProfile) -> None:
+        super().__init__(kfp_server_api.Configuration(host=profile.host))
+        self.rest_client.pool_manager = network.new_pool(profile)
+        self.runs = kfp_server_api.RunServiceApi(self)
+        self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self)
+        self.experiments = kfp_server_api.ExperimentServiceApi(self)
+        self.access = choose_access(profile)
         self._profile = profile
+        self._shown: dict[str, str] = {}  # the headers that signed the last request
         self._was_reached = False
-        self._access = sign_in.prepare(profile)
-        self._client = _Client(profile, self._access)
-        self.runs = kfp_server_api.RunServiceApi(self._client)
-        self.recurring_runs = kfp_server_api.RecurringRunServiceApi(self._client)
-        self.experiments = kfp_server_api.ExperimentServiceApi(self._client)
 
     def send(self, method: Callable[..., Any], *args: object, asked: str, creates: bool = False, **query: Any) -> Any:
         """Send one request; once more after a new sign-in, when the host refuses the session or token.
@@ -52,24 +77,30 @@ class Connection:
             PlatformError: One of its classes, by what went wrong.
         """
         start = f"{self._profile.title} could not {asked}"
+        timeout = (network.CONNECT_SECONDS, network.ANSWER_SECONDS)
+        request = functools.partial(method, *args, **query, _request_timeout=timeout)
         try:
-            answer = self._send(functools.partial(method, *args, **query))
+            try:
+                answer = request()
+            except AnswerError as error:
+                # Without a sign-in nothing was changed, so that this repeats nothing.
+                if not error.wants_sign_in or not self.access.renew():
+                    raise
+                answer = request()
             self._was_reached = True
             return answer
         except HTTPError as error:
             explained = network.explain_silence(error, start, creates=creates)
             # A host that answered before comes back with the network; one that never did is mistyped.
             kind = TransientError if self._was_reached else type(explained)
-        except _RefusedError as error:
+        except AnswerError as error:
             self._was_reached = True
-            explained = errors.explain(
-                error.answer, start, profile=self._profile, advice=self._access.advice, creates=creates
-            )
+            explained = errors.explain(error, start, profile=self._profile, advice=self.access.advice, creates=creates)
             kind = type(explained)
-            if isinstance(explained, TransientError):
-                time.sleep(error.answer.wait_seconds)
+            if kind is TransientError:
+                time.sleep(error.wait_seconds)
         # Neither what was sent nor the headers of the answer belong in a traceback.
-        raise kind(hide(str(explained), self._client.shown), may_have_happened=explained.may_have_happened) from None
+        raise kind(hide(str(explained), self._shown), may_have_happened=explained.may_have_happened) from None
 
     def ask(self, method: Callable[..., Any], *args: object, asked: str, **query: Any) -> Any:
         """Send a request that changes nothing, or the same when repeated; retry after transient errors.
@@ -92,12 +123,9 @@ class Connection:
             PlatformError: One of its classes, by what went wrong.
         """
         if name:
-            predicate = kfp_server_api.V2beta1Predicate(
-                operation=kfp_server_api.V2beta1PredicateOperation.EQUALS, key="display_name", string_value=name
-            )
-            content = kfp_server_api.V2beta1Filter(predicates=[predicate])
-            text = json.dumps(self._client.sanitize_for_serialization(content))
+            predicate = {"key": "display_name", "operation": "EQUALS", "stringValue": name}
             # The server decodes the query of the address twice.
+            text = json.dumps({"predicates": [predicate]})
             query["filter"] = text.replace("%", "\\u0025").replace("+", "\\u002b")
         items: list[Any] = []
         token = ""
@@ -115,73 +143,33 @@ class Connection:
         Raises:
             PlatformError: One of its classes, by what went wrong.
         """
-        return self.send(
-            self._client.call_api,
-            path,
-            "GET",
-            asked=asked,
-            header_params={"Accept": "application/json"},
-            response_type="object",
-            _return_http_data_only=True,
-        )
-
-    def _send(self, request: Callable[..., Any]) -> Any:
-        timeout = (network.CONNECT_SECONDS, network.ANSWER_SECONDS)
-        try:
-            return request(_request_timeout=timeout)
-        except _RefusedError as error:
-            # Without a sign-in nothing was changed, so that this repeats nothing.
-            if not error.answer.wants_sign_in or not self._access.renew():
-                raise
-        return request(_request_timeout=timeout)
-
-
-class _RefusedError(Exception):
-    """The host answered, but not with what was asked for."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
-
-
-class _Client(kfp_server_api.ApiClient):
-    """The generated client, which signs each request and takes nothing but JSON for an answer.
-
-    Attributes:
-        shown: The headers that signed the last request.
-    """
-
-    def __init__(self, profile: KubeflowProfile, access: sign_in.Access) -> None:
-        super().__init__(kfp_server_api.Configuration(host=profile.host))
-        self.rest_client.pool_manager = network.new_pool(profile)
-        self.shown: dict[str, str] = {}
-        self._access = access
+        accept = {"Accept": "application/json"}
+        return self.send(self.call_api, path, "GET", header_params=accept, response_type="object", asked=asked)[0]
 
     def request(self, method: str, url: str, headers: dict[str, str] | None = None, **rest: object) -> Any:
-        """Send one request, signed."""
-        self.shown = self._access.headers()
+        """Send one request, signed, as the generated client's methods do."""
+        self._shown = self.access.headers()
         try:
-            response = super().request(method, url, headers={**(headers or {}), **self.shown}, **rest)
+            response = super().request(method, url, headers={**(headers or {}), **self._shown}, **rest)
         except ApiException as error:
             # The generated client makes this of what goes wrong with the encryption, without a body to decode.
             if isinstance(error.__context__, SSLError):
                 raise error.__context__ from None
-            raise _refuse(error.status, error.reason, error.headers, error.body) from None
+            raise _read_answer(error) from None
         # Without this, a login page would be read as an answer in which every field is missing.
         with contextlib.suppress(ValueError):
             json.loads(response.data.decode("utf-8"))
             return response
-        raise _refuse(response.status, response.reason, response.getheaders(), response.data)
+        raise _read_answer(ApiException(http_resp=response))
 
     def deserialize(self, response: Any, response_type: str) -> Any:
         """Read an answer as a model."""
         try:
             return super().deserialize(response, response_type)
         except (ApiException, AttributeError, TypeError, ValueError):
-            raise _refuse(response.status, response.reason, response.getheaders(), response.data) from None
+            raise _read_answer(ApiException(http_resp=response)) from None
 
 
-def _refuse(status: int, reason: str | None, headers: Any, body: bytes | str | None) -> _RefusedError:
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
-    lowered = {name.lower(): value for name, value in dict(headers or {}).items()}
-    return _RefusedError(Answer(status, reason or "", lowered, text))
+def _read_answer(error: ApiException) -> AnswerError:
+    body = error.body.decode("utf-8", "replace") if isinstance(error.body, bytes) else error.body or ""
+    return AnswerError(error.status, error.reason or "", error.headers or {}, body)

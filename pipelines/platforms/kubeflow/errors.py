@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+
+from urllib3 import Retry
+from urllib3.exceptions import InvalidHeader
 
 from pipelines.platforms.base import (
     ConflictError,
@@ -24,12 +25,12 @@ LONGEST_WAIT_SECONDS = 30.0  # that a host may ask for between two tries
 REFUSED = re.compile(r"invalid ?input ?error", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(eq=False)
+class AnswerError(Exception):
     """A host's answer that is not the expected one.
 
     Attributes:
-        headers: With lower-case names.
+        headers: With lower-case names, or found whatever the case.
     """
 
     status: int
@@ -41,13 +42,12 @@ class Answer:
     def is_page(self) -> bool:
         """Whether it is for a browser, as login pages are."""
         start = self.body.lstrip()[:9].lower()
-        return "html" in self.headers.get("content-type", "") or start in ("<!doctype", "<html>")
+        return "html" in self.headers.get("content-type", "") or start.startswith(("<!doctype", "<html>"))
 
     @property
     def wants_sign_in(self) -> bool:
         """Whether it says, or shows, that the caller is not signed in."""
-        is_login = self.is_page and self.status in (200, 403)
-        return self.status in (401, 302, 303, 307) or is_login
+        return self.status in (401, 302, 303, 307) or (self.is_page and self.status in (200, 403))
 
     @property
     def message(self) -> str | None:
@@ -67,12 +67,9 @@ class Answer:
     @property
     def wait_seconds(self) -> float:
         """How long the host asks to wait (Retry-After); 0 when it does not."""
-        text = self.headers.get("retry-after", "")
-        if text.isdigit():
-            return float(text)
         try:
-            return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-        except (ValueError, TypeError):
+            return float(Retry().parse_retry_after(self.headers.get("retry-after", "")))
+        except InvalidHeader:
             return 0.0
 
     def __str__(self) -> str:
@@ -82,44 +79,7 @@ class Answer:
         return f"it answered {self.status} {self.reason}".rstrip() + (f" ({shown})" if shown else "")
 
 
-# Which answers, their class, and the rest of the message; the first row that applies counts.
-MEANINGS: tuple[tuple[Callable[[Answer], bool], type[PlatformError], str], ...] = (
-    (
-        lambda answer: answer.wants_sign_in and answer.is_page,
-        SignInError,
-        "{answer}: not signed in, or the credentials have expired. {sign_in} {host}",
-    ),
-    (
-        lambda answer: answer.wants_sign_in,
-        SignInError,
-        "{answer}: not signed in, or the credentials have expired. {sign_in}",
-    ),
-    (
-        lambda answer: 300 <= answer.status < 400,
-        PlatformError,
-        "it answered {answer.status}: moved to {location}. Correct host in [{name}].",
-    ),
-    (lambda answer: answer.status == 403, DeniedError, "{answer}. {permission}"),
-    (lambda answer: answer.status == 404 and answer.message is not None, MissingError, "{answer}."),
-    (lambda answer: answer.status == 404, PlatformError, "{answer}, and not as Kubeflow Pipelines does. {host}"),
-    (lambda answer: answer.status == 409, ConflictError, "{answer}."),
-    (
-        lambda answer: _may_pass(answer) and answer.wait_seconds > LONGEST_WAIT_SECONDS,
-        PlatformError,
-        "{answer} and asks to wait {answer.wait_seconds:.0f} seconds. Repeat the command then.",
-    ),
-    (lambda answer: _may_pass(answer), TransientError, "{answer}. Try later."),
-    (lambda answer: answer.status >= 500 and answer.status != 501, PlatformError, "{answer}."),
-    (
-        lambda answer: 200 <= answer.status < 300,
-        PlatformError,
-        "{answer}, which is not what its API v2beta1 answers. Does client fit server? mnist doctor --on {name}",
-    ),
-    (lambda _: True, PlatformError, "{answer}. Correct what it names in [{name}] of mnist.toml."),
-)
-
-
-def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str, creates: bool) -> PlatformError:
+def explain(answer: AnswerError, start: str, *, profile: KubeflowProfile, advice: str, creates: bool) -> PlatformError:
     """Translate an answer.
 
     Args:
@@ -127,25 +87,37 @@ def explain(answer: Answer, start: str, *, profile: KubeflowProfile, advice: str
         advice: What to do when the sign-in was refused.
         creates: Whether the request was to create something.
     """
-    kind, words = next((kind, words) for applies, kind, words in MEANINGS if applies(answer))
-    message = words.format(
-        answer=answer,
-        name=profile.name,
-        location=answer.headers.get("location", "").partition("?")[0] or "another address",
-        sign_in=advice,
-        host=f"Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline.",
-        permission=_advise_denied(answer, profile),
-    )
-    was_taken = 200 <= answer.status < 300 or answer.is_server_error
-    may_have_happened = creates and was_taken and not answer.wants_sign_in
-    return kind(f"{start}: {message}", may_have_happened=may_have_happened)
+    kind: type[PlatformError] = PlatformError
+    on_host = f"Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline."
+    match answer.status:
+        case _ if answer.wants_sign_in:
+            kind, words = SignInError, f"{answer}: not signed in, or the credentials have expired. {advice}"
+            words += f" {on_host}" if answer.is_page else ""
+        case status if status < 300:
+            advice = f"Does client fit server? mnist doctor --on {profile.name}"
+            words = f"{answer}, which is not what its API v2beta1 answers. {advice}"
+        case status if status < 400:
+            address = answer.headers.get("location", "").partition("?")[0] or "another address"
+            words = f"it answered {status}: moved to {address}. Correct host in [{profile.name}]."
+        case 403:
+            kind, words = DeniedError, f"{answer}. {_advise_denied(answer, profile)}"
+        case 404 if answer.message is None:
+            words = f"{answer}, and not as Kubeflow Pipelines does. {on_host}"
+        case 404:
+            kind, words = MissingError, f"{answer}."
+        case 409:
+            kind, words = ConflictError, f"{answer}."
+        case status if status != 429 and not answer.is_server_error:
+            words = f"{answer}. Correct what it names in [{profile.name}] of mnist.toml."
+        case _ if answer.wait_seconds > LONGEST_WAIT_SECONDS:
+            words = f"{answer} and asks to wait {answer.wait_seconds:.0f} seconds. Repeat the command then."
+        case _:
+            kind, words = TransientError, f"{answer}. Try later."
+    was_taken = answer.status < 300 or answer.is_server_error
+    return kind(f"{start}: {words}", may_have_happened=creates and was_taken and kind is not SignInError)
 
 
-def _may_pass(answer: Answer) -> bool:
-    return answer.status == 429 or answer.is_server_error
-
-
-def _advise_denied(answer: Answer, profile: KubeflowProfile) -> str:
+def _advise_denied(answer: AnswerError, profile: KubeflowProfile) -> str:
     if isinstance(profile.sign_in, IapSignIn) and answer.message is None:
         account = profile.sign_in.service_account or "the account that signs in"
         return (

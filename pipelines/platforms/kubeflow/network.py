@@ -3,7 +3,6 @@
 import socket
 import ssl
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,34 +50,6 @@ def new_pool(profile: KubeflowProfile) -> urllib3.PoolManager:
     return urllib3.PoolManager(ssl_context=context, retries=False)
 
 
-# Which wrapped exception, their class, and the rest of the message; the first row that applies to any of them counts.
-# In all these cases the request was not sent, so nothing can have happened.
-NOT_SENT: tuple[tuple[Callable[[BaseException, bool], bool], type[PlatformError], str], ...] = (
-    (
-        lambda error, _: isinstance(error, ssl.SSLCertVerificationError),
-        PlatformError,
-        "its certificate is not trusted here ({cause}). Name the file of the authority that signed it: ca_file in the "
-        "profile.",
-    ),
-    (
-        lambda error, _: isinstance(error, socket.gaierror) and error.errno in UNKNOWN_HOST,
-        PlatformError,
-        "{cause}. Check host in the profile, the network and a VPN.",
-    ),
-    (
-        # While something is created, encryption may also break after the request was sent.
-        lambda error, creates: isinstance(error, ssl.SSLError) and not creates,
-        PlatformError,
-        "no encrypted connection ({cause}). Is https:// right in host?",
-    ),
-    (
-        lambda error, _: isinstance(error, (NewConnectionError, ConnectTimeoutError, ProxyError)),
-        TransientError,
-        "no connection ({cause}). Is it running, and is a port-forward still open?",
-    ),
-)
-
-
 def explain_silence(error: BaseException, start: str, *, creates: bool) -> PlatformError:
     """Translate what happened when no answer arrived, or not all of it.
 
@@ -87,8 +58,19 @@ def explain_silence(error: BaseException, start: str, *, creates: bool) -> Platf
         start: Of the message: who could not do what.
         creates: Whether the request was to create something.
     """
-    cause, links = find_cause(error), list(chain(error))
-    for applies, kind, words in NOT_SENT:
-        if any(applies(link, creates) for link in links):
-            return kind(f"{start}: {words.format(cause=cause)}")
+    cause = find_cause(error)
+    # From the innermost, which says most. In all but the last case the request was not sent.
+    for link in reversed(list(chain(error))):
+        match link:
+            case ssl.SSLCertVerificationError():
+                advice = "Name the file of the authority that signed it: ca_file in the profile."
+                return PlatformError(f"{start}: its certificate is not trusted here ({cause}). {advice}")
+            case socket.gaierror(errno=number) if number in UNKNOWN_HOST:
+                return PlatformError(f"{start}: {cause}. Check host in the profile, the network and a VPN.")
+            # While something is created, encryption may also break after the request was sent.
+            case ssl.SSLError() if not creates:
+                return PlatformError(f"{start}: no encrypted connection ({cause}). Is https:// right in host?")
+            case NewConnectionError() | ConnectTimeoutError() | ProxyError():
+                advice = "Is it running, and is a port-forward still open?"
+                return TransientError(f"{start}: no connection ({cause}). {advice}")
     return TransientError(f"{start}: {cause}. Check the network.", may_have_happened=creates)

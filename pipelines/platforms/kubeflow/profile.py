@@ -22,6 +22,12 @@ RETRY_WITHIN = "604800s"
 TERMINATION_MESSAGE = "/dev/termination-log"
 
 
+Accelerator = Annotated[
+    str,
+    form(r"nvidia\.com/.+", "Kubernetes' name of the resource, such as nvidia.com/gpu: the trainer's image has CUDA"),
+]
+
+
 class Toleration(Table):
     """A toleration for a taint of nodes, in Kubernetes' own keys."""
 
@@ -83,6 +89,7 @@ class KubeflowProfile(Profile):
     host: Annotated[Url, AfterValidator(lambda address: address.rstrip("/"))]
     namespace: Text | None = None
     experiment: Text = NAME
+    accelerator: Accelerator | None = None
     sign_in: SignIn = Field(default_factory=NoSignIn)
     ca_file: Text | None = None
     node_selector: Mapping[Text, str] = Field(default_factory=dict)
@@ -92,24 +99,10 @@ class KubeflowProfile(Profile):
     time_to_live_hours: int | None = Field(default=None, ge=1, le=24 * 365)
     controller_time_zone: Text = "UTC"
 
-    @model_validator(mode="after")
-    def _has_a_known_accelerator(self) -> Self:
-        if self.accelerator and not self.accelerator.startswith("nvidia.com/"):
-            raise ValueError(
-                f"has the accelerator {self.accelerator}; expected Kubernetes' name of the resource, such as "
-                "nvidia.com/gpu: the trainer's image has CUDA. The model of GPU is chosen by node_selector."
-            )
-        return self
-
     @property
     def title(self) -> str:
         """Kubeflow Pipelines and its address."""
         return f"Kubeflow Pipelines at {self.host}"
-
-    @property
-    def restore_advice(self) -> str:
-        """What to do about an experiment that is archived, and so takes no runs."""
-        return f"Restore it: {self.host}/#/archive/experiments; or name another experiment in the profile."
 
     def placement(self, images: Mapping[str, str]) -> Placement:
         """Ask Kubernetes for resources, secrets, the nodes that train, and the end of finished pods."""
@@ -120,32 +113,22 @@ class KubeflowProfile(Profile):
             task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
             task.set_env_variable(ERROR_FILE, TERMINATION_MESSAGE)
             for secret in self.storage_secrets:
-                _mount_secret(task, secret)
+                if secret.mount:
+                    kubernetes.use_secret_as_volume(task, secret.name, secret.mount)
+                    for variable, key in secret.variables.items():
+                        task.set_env_variable(variable, f"{secret.mount.rstrip('/')}/{key}")
+                else:
+                    variables = {key: variable for variable, key in secret.variables.items()}
+                    kubernetes.use_secret_as_env(task, secret.name, variables)
             if self.pull_secret:
                 kubernetes.set_image_pull_secrets(task, [self.pull_secret])
             if step.trains:
                 self.equip_training(task, retry_after=RETRY_AFTER, retry_within=RETRY_WITHIN)
                 for key, value in self.node_selector.items():
                     kubernetes.add_node_selector(task, key, value)
-                for toleration in self.tolerations:
-                    kubernetes.add_toleration(
-                        task,
-                        key=toleration.key,
-                        operator=toleration.operator,
-                        value=toleration.value,
-                        effect=toleration.effect,
-                        toleration_seconds=toleration.seconds,
-                    )
+                for each in self.tolerations:
+                    kubernetes.add_toleration(task, each.key, each.operator, each.value, each.effect, each.seconds)
 
         hours = self.time_to_live_hours
         config = dsl.PipelineConfig(ttl_seconds_after_finished=hours * 3600) if hours else None
         return Placement(images=images, equip=equip, config=config)
-
-
-def _mount_secret(task: pipeline_task.PipelineTask, secret: StorageSecret) -> None:
-    if secret.mount is None:
-        kubernetes.use_secret_as_env(task, secret.name, {key: variable for variable, key in secret.variables.items()})
-        return
-    kubernetes.use_secret_as_volume(task, secret.name, secret.mount)
-    for variable, key in secret.variables.items():
-        task.set_env_variable(variable, f"{secret.mount.rstrip('/')}/{key}")

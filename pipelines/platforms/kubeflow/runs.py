@@ -12,7 +12,7 @@ import kfp_server_api
 from pipelines.compilation import Job
 from pipelines.platforms.base import RunState, State, TaskState
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from pipelines.platforms.kubeflow.workflow import Workflow
+from pipelines.platforms.kubeflow.workflow import UNKNOWN, Workflow
 from pipelines.steps import STEPS
 
 STATES = {
@@ -59,21 +59,19 @@ def is_ending(run: kfp_server_api.V2beta1Run) -> bool:
     return run.state == "CANCELING" or _read_state(run.state).is_final
 
 
-def read_run(run: kfp_server_api.V2beta1Run, workflow: Workflow | None) -> RunState:
+def read_run(run: kfp_server_api.V2beta1Run, workflow: Workflow = UNKNOWN) -> RunState:
     """Read the state of a run and of its steps.
 
     Args:
-        workflow: What Argo knows besides, where it was asked.
+        workflow: What Argo knows besides.
     """
     state = _read_state(run.state)
-    if state is State.FAILED and workflow and workflow.was_terminated:
+    if state is State.FAILED and workflow.was_terminated:
         # The server itself does not remember that a person ended it.
         state = State.CANCELLED
     details = (run.run_details and run.run_details.task_details) or []
     found = (_read_task(step, details, state, workflow) for step in STEPS)
-    message = ""
-    if state is State.FAILED:
-        message = _find_message(run) or (workflow.message if workflow else "")
+    message = (_find_message(run) or workflow.message) if state is State.FAILED else ""
     return RunState(state, tuple(task for task in found if task), message)
 
 
@@ -96,7 +94,7 @@ def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str
     return found
 
 
-def _read_task(step: str, details: list[Any], run: State, workflow: Workflow | None) -> TaskState | None:
+def _read_task(step: str, details: list[Any], run: State, workflow: Workflow) -> TaskState | None:
     """A step from the entries for itself and for its driver, which prepares it; None when there is neither."""
     task, driver = _find_newest(details, step), _find_newest(details, f"{step}-driver")
     if not task and not driver:
@@ -106,16 +104,17 @@ def _read_task(step: str, details: list[Any], run: State, workflow: Workflow | N
         state = State.FAILED
     if run.is_final and not state.is_final:
         state = State.SKIPPED if state is State.WAITING else State.CANCELLED
-    if state is State.SUCCEEDED and workflow and workflow.is_cached(step):
+    if state is State.SUCCEEDED and workflow.is_cached(step):
         state = State.CACHED
     message = ""
     if state is State.FAILED:
-        message = next((text for each in (task, driver) if each and (text := _find_message(each))), "")
-        message = message or (workflow.find_message(step) if workflow else "")
+        message = _find_message(task) or _find_message(driver) or workflow.find_message(step)
     if run is State.CANCELLED and state is State.FAILED and ENDED_EARLY in message:
         state, message = State.CANCELLED, ""
-    is_measured = task and state.is_final and state is not State.SKIPPED
-    return TaskState(step, state, _measure(task) if is_measured else None, message)
+    start, end = (task.start_time or NEVER, task.end_time or NEVER) if task else (NEVER, NEVER)
+    is_measured = state.is_final and state is not State.SKIPPED and NEVER < start <= end
+    seconds = float((end - start).total_seconds()) if is_measured else None
+    return TaskState(step, state, seconds, message)
 
 
 def _find_newest(details: list[Any], name: str) -> Any:
@@ -127,18 +126,13 @@ def _find_newest(details: list[Any], name: str) -> Any:
     )
 
 
-def _measure(task: Any) -> float | None:
-    start, end = task.start_time, task.end_time
-    if not start or not end or start <= NEVER or end < start:
-        return None
-    return float((end - start).total_seconds())
-
-
 def _find_message(one: Any) -> str:
     """An error of a run or a task, or the last in the history of its states.
 
     KFP 2.17 leaves both empty, so that messages come from the Workflow only; other versions may fill them.
     """
+    if not one:
+        return ""
     errors = [one.error, *(status.error for status in reversed(one.state_history or []))]
     return next((str(error.message) for error in errors if error and error.message), "")
 

@@ -21,8 +21,6 @@ SENTENCE = "Made by `mnist schedule apply`, which replaces it when mnist.toml ch
 MARK = re.compile(
     r"^mnist-schedule: (?P<profile>[a-z0-9-]+) (?P<name>[a-z0-9-]+) (?P<content>[0-9a-f]+)$", re.MULTILINE
 )
-VARIABLE = "CRON_SCHEDULE_TIMEZONE"
-DEPLOYMENT = "ml-pipeline-scheduledworkflow"
 ENABLE, DISABLE = kfp_server_api.RecurringRunMode.ENABLE, kfp_server_api.RecurringRunMode.DISABLE
 
 
@@ -38,8 +36,8 @@ def check(profile: KubeflowProfile, schedule: Schedule) -> None:
         raise SettingError(
             f"time_zone {schedule.time_zone}: Kubeflow Pipelines fires all schedules in one time zone, which in "
             f'[{profile.name}] is {zone}. Write the cron expression for it, with time_zone = "{zone}"; or have the '
-            f"cluster's zone changed: kubectl set env deployment/{DEPLOYMENT} --namespace kubeflow "
-            f'{VARIABLE}={schedule.time_zone}, and then set controller_time_zone = "{schedule.time_zone}".'
+            "cluster's zone changed: kubectl set env deployment/ml-pipeline-scheduledworkflow --namespace kubeflow "
+            f'CRON_SCHEDULE_TIMEZONE={schedule.time_zone}, and then set controller_time_zone = "{schedule.time_zone}".'
         )
 
 
@@ -107,14 +105,8 @@ def has_missed(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1Re
     five = _read_cron(recurring_run.trigger)
     if not timing or len(five.split()) != 5:
         return False
-    first = cron.next_times(
-        five,
-        profile.controller_time_zone,
-        after=recurring_run.created_at or runs.NEVER,
-        count=1,
-        start=timing.start_time,
-        end=timing.end_time,
-    )
+    zone, made = profile.controller_time_zone, recurring_run.created_at or runs.NEVER
+    first = cron.next_times(five, zone, after=made, count=1, start=timing.start_time, end=timing.end_time)
     return bool(first) and first[0] <= datetime.now(UTC)
 
 

@@ -35,17 +35,15 @@ class Workflow:
     @property
     def message(self) -> str:
         """Why it failed as a whole."""
-        return _read_text(self.status, "message")
+        return self.status.get("message") or ""
 
     def find_message(self, step: str) -> str:
         """Why the last attempt of a step failed: what its container left behind, or why its pod did not start."""
-        nodes = [node for node in self._list_nodes(step) if node.get("phase") in FAILED and _read_text(node, "message")]
+        nodes = [node for node in self._list_nodes(step) if node.get("phase") in FAILED and node.get("message")]
         # A node around the attempts has a message of its own, which says less.
         nodes = [node for node in nodes if node.get("type") in ("Pod", "Plugin")] or nodes
-        last = max(
-            nodes, key=lambda node: (_read_text(node, "finishedAt"), _read_text(node, "displayName")), default={}
-        )
-        message = _read_text(last, "message")
+        last = max(nodes, key=lambda node: (node.get("finishedAt") or "", node.get("displayName") or ""), default={})
+        message = last.get("message", "")
         return NOT_RETRIED if message == POD_DELETED else message
 
     def is_cached(self, step: str) -> bool:
@@ -61,14 +59,13 @@ class Workflow:
         return own + [node for node in nodes if node.get("boundaryID") in ids]
 
 
-def read_workflow(run: Any) -> Workflow | None:
-    """Take the Workflow from an answer of `GET /apis/v1beta1/runs/{id}`; None when it has none."""
+UNKNOWN = Workflow({}, {})
+
+
+def read_workflow(run: Any) -> Workflow:
+    """Take the Workflow from an answer of `GET /apis/v1beta1/runs/{id}`; UNKNOWN when it has none."""
     try:
         manifest = json.loads(run["pipeline_runtime"]["workflow_manifest"])
         return Workflow(manifest.get("spec") or {}, manifest.get("status") or {})
     except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _read_text(node: Mapping[str, Any], key: str) -> str:
-    return str(node.get(key) or "")
+        return UNKNOWN

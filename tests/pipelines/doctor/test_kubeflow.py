@@ -284,7 +284,7 @@ def test_an_archived_experiment_is_reported_with_what_mends_it(kubeflow_server: 
     found = look(kubeflow_server.host, namespace="team-a")["experiment"]
     assert found.verdict is Verdict.FAILING
     assert found.text == (
-        f"mnist-training is archived, and takes no runs. Restore it: {kubeflow_server.host}/#/archive/experiments; or "
+        f"The experiment mnist-training is archived. Restore it: {kubeflow_server.host}/#/archive/experiments; or "
         "name another experiment in the profile."
     )
     assert look(kubeflow_server.host, namespace="team-a", experiment="digits")["experiment"].verdict is Verdict.OK

@@ -312,7 +312,7 @@ def test_a_host_that_asks_for_too_long_a_wait_is_not_waited_for(scene: Scene, cl
     [("7", 7.0), ("", 0.0), ("soon", 0.0), ("-3", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
 )
 def test_what_a_host_asks_for_is_read_in_both_forms(text: str, seconds: float) -> None:
-    assert errors.Answer(429, "", {"retry-after": text}, "").wait_seconds == seconds
+    assert errors.AnswerError(429, "", {"retry-after": text}, "").wait_seconds == seconds
 
 
 def test_the_details_of_a_run_are_not_waited_for_long(scene: Scene, clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """Runs on a played Kubeflow Pipelines, through the vendor's own client."""
 
+import dataclasses
 import json
 import os
 import re
@@ -49,10 +50,12 @@ def states(run: RunState) -> dict[str, str]:
 def test_a_run_is_started_with_every_parameter_in_its_own_type(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
-    run_id = platform.submit(new_job(), name="mnist-training-1")
+    job = dataclasses.replace(new_job(), code="0123456789abcdef")
+    run_id = platform.submit(job, name="mnist-training-1")
     [run] = kubeflow_server.runs.values()
     [experiment] = kubeflow_server.experiments.values()
     assert (run["run_id"], run["display_name"]) == (run_id, "mnist-training-1")
+    assert run["description"] == "code 0123456789abcdef"
     assert (experiment["display_name"], experiment["namespace"]) == ("mnist-training", "team-a")
     assert run["experiment_id"] == experiment["experiment_id"]
     assert run["runtime_config"] == {"parameters": dict(new_job().parameters)}

@@ -15,7 +15,7 @@ from kfp_server_api import (
 
 from pipelines.platforms.base import State
 from pipelines.platforms.kubeflow.runs import NEVER, is_ending, read_artifacts, read_run
-from pipelines.platforms.kubeflow.workflow import Workflow, read_workflow
+from pipelines.platforms.kubeflow.workflow import UNKNOWN, Workflow, read_workflow
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ def run(state: str, *tasks: V2beta1PipelineTaskDetail, **more: Any) -> V2beta1Ru
     ],
 )
 def test_states_are_read(word: str | None, state: State) -> None:
-    assert read_run(V2beta1Run(state=word), None).state is state
+    assert read_run(V2beta1Run(state=word)).state is state
 
 
 @pytest.mark.parametrize(("word", "ending"), [("CANCELING", True), ("FAILED", True), ("RUNNING", False), (None, False)])
@@ -55,7 +55,7 @@ def test_a_run_that_is_ending_is_known(word: str | None, ending: bool) -> None:
 
 def test_only_steps_are_shown_not_what_runs_them() -> None:
     names = ["mnist-training-x7k2p", "root-driver", "root", "ingest-driver", "ingest", "executor", "executor(0)"]
-    found = read_run(run("SUCCEEDED", *(task(name, "SUCCEEDED") for name in names)), None)
+    found = read_run(run("SUCCEEDED", *(task(name, "SUCCEEDED") for name in names)))
     assert [each.name for each in found.tasks] == ["ingest"]
 
 
@@ -63,7 +63,7 @@ def test_the_newest_attempt_counts() -> None:
     old = task("train", "FAILED", start_time=NOON, end_time=NOON + timedelta(seconds=5))
     new = task("train", "RUNNING", start_time=NOON + timedelta(minutes=5), end_time=NEVER)
     for tasks in ((old, new), (new, old)):
-        assert [each.state for each in read_run(run("RUNNING", *tasks), None).tasks] == [State.RUNNING]
+        assert [each.state for each in read_run(run("RUNNING", *tasks)).tasks] == [State.RUNNING]
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_the_newest_attempt_counts() -> None:
 def test_seconds_are_given_where_both_ends_are_known(
     start: datetime | None, end: datetime | None, seconds: float | None
 ) -> None:
-    found = read_run(run("SUCCEEDED", task("train", "SUCCEEDED", start_time=start, end_time=end)), None)
+    found = read_run(run("SUCCEEDED", task("train", "SUCCEEDED", start_time=start, end_time=end)))
     assert found.tasks[0].seconds == seconds
 
 
 def test_a_driver_alone_is_a_step_that_waits() -> None:
-    found = read_run(run("RUNNING", task("train-driver", "RUNNING")), None)
+    found = read_run(run("RUNNING", task("train-driver", "RUNNING")))
     assert [(each.name, each.state) for each in found.tasks] == [("train", State.WAITING)]
 
 
@@ -96,7 +96,7 @@ def test_the_servers_own_message_comes_first(field: str) -> None:
         if field == "error"
         else {"state_history": [V2beta1RuntimeStatus(error=error), V2beta1RuntimeStatus()]}
     )
-    found = read_run(run("FAILED", task("train", "FAILED", **more), **more), None)
+    found = read_run(run("FAILED", task("train", "FAILED", **more), **more))
     assert (found.message, found.tasks[0].message) == ("the pod was evicted", "the pod was evicted")
 
 
@@ -147,13 +147,12 @@ def test_a_container_that_was_skipped_means_that_the_outputs_were_there(phase: s
     [None, [], {}, {"pipeline_runtime": {}}, {"pipeline_runtime": {"workflow_manifest": "{"}}, "text"],
 )
 def test_an_answer_without_a_workflow_is_none(answer: Any) -> None:
-    assert read_workflow(answer) is None
+    assert read_workflow(answer) == UNKNOWN
 
 
 def test_a_workflow_that_never_began_is_read() -> None:
     answer = {"pipeline_runtime": {"workflow_manifest": json.dumps({"spec": {}, "status": {"nodes": None}})}}
     found = read_workflow(answer)
-    assert found is not None
     assert (found.find_message("train"), found.message, found.was_terminated) == ("", "", False)
 
 

@@ -17,7 +17,7 @@ from pipelines.platforms import retrying
 from pipelines.platforms.base import DeniedError, PlatformError, SignInError, TransientError
 from pipelines.platforms.kubeflow import client
 from pipelines.platforms.kubeflow.credentials import DexSignIn, IapSignIn, ServiceAccountSignIn, SignIn, TokenSignIn
-from pipelines.platforms.kubeflow.secrets import hide
+from pipelines.platforms.kubeflow.sign_in import hide
 from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.google.accounts import SignIn as GoogleAccounts
@@ -112,8 +112,8 @@ def test_a_service_account_shows_what_its_pod_was_given(servers: list[KubeflowSe
     ("content", "words"),
     [
         (None, "cannot be read (No such file or directory). Put the token there, or correct the profile."),
-        (b"", "which is empty. Put the token there."),
-        (b"\n \n", "which is empty. Put the token there."),
+        (b"", "which is empty. Put the token there, or correct the profile."),
+        (b"\n \n", "which is empty. Put the token there"),
         (b"\xff\xfe\x00", "which holds no text."),
         (b"secret-one secret-two", "holds no token, which has neither spaces nor line breaks."),
         (b"secret-one\nsecret-two", "holds no token"),
@@ -320,7 +320,9 @@ def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(
     message = refuse(connect(server, DEX), kind=TransientError)
     assert message.startswith(f"Kubeflow Pipelines at {server.host} cannot be signed in to: ")
     assert (
-        "503 Service Unavailable. Try later." if fault == "503" else "no connection (Connection refused)"
+        "(503 Service Unavailable) is out of order. Try later."
+        if fault == "503"
+        else "no connection (Connection refused)"
     ) in message
 
 
@@ -448,7 +450,7 @@ def test_a_persons_credentials_need_a_service_account(
     )
     server = start(servers, IapDoor(AUDIENCE))
     message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), "s3cret", "r3fresh")
-    assert "a person's never do. Name a service account in sign_in.service_account" in message
+    assert "A person's credentials never get one: name a service account in sign_in.service_account" in message
     assert "Service Account Token Creator" in message
 
 
@@ -481,7 +483,7 @@ def test_a_key_that_was_revoked_is_reported(servers: list[KubeflowServer], key: 
     door.knows_key = False
     message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), "eyJ")
     assert "Google gives no token for Identity-Aware Proxy (invalid_grant: Invalid JWT: ... is signed with" in message
-    assert "Is the service account's key in GOOGLE_APPLICATION_CREDENTIALS still valid?" in message
+    assert "a service account's key in GOOGLE_APPLICATION_CREDENTIALS; is that key still valid?" in message
 
 
 def test_no_google_credentials_at_all_are_reported(
@@ -491,7 +493,7 @@ def test_no_google_credentials_at_all_are_reported(
     server = start(servers, IapDoor(AUDIENCE))
     way = IapSignIn(method="iap", client_id=AUDIENCE, service_account=ROBOT)
     message = refuse(connect(server, way))
-    assert "no Google credentials were found" in message
+    assert f"Google gives no token for {ROBOT} (File {tmp_path / 'missing.json'} was not found.)" in message
     assert "gcloud auth application-default login" in message
 
 
