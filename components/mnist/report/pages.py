@@ -96,16 +96,16 @@ def render_summary(run: Run) -> str:
 def _variables(run: Run) -> dict[str, object]:
     """The variables of both templates."""
     found, card = run.evaluation, run.card
-    values = {name: spell(value) for name, value in run.parameters.items()}
+    values = {name: spell(value) for name, value in run.parameters.items() if value is not None}
     return {
         "run": run,
         "found": found,
         "card": card,
         "where_it_fails": wording.say_where_it_fails(found),
-        "calibrated": wording.say_how_calibrated(found, label_smoothing=card.recipe.label_smoothing),
+        "calibrated": wording.say_how_calibrated(found, label_smoothing=card.recipe.get("label_smoothing", 0)),
         "confusions": wording.frequent_confusions(found, most=MOST_CONFUSIONS),
         "rows": list(zip(found.classes, found.support, found.recall, found.precision, found.f1, strict=True)),
-        "parameters": [(name, value, SETTINGS[name].meaning) for name, value in values.items()],
+        "parameters": [(name, values.get(name, "not recorded"), SETTINGS[name].meaning) for name in run.parameters],
         "command": shlex.join(["mnist", "run", *[f"{name}={value}" for name, value in values.items()]]),
         "created": f"{datetime.fromisoformat(card.created):%d %B %Y, %H:%M} UTC".lstrip("0"),
     }

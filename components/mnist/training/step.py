@@ -6,7 +6,7 @@ data has been checked: the import takes seconds, and most mistakes show without 
 
 import datetime
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +104,7 @@ def _write_model(
         classes=training.manifest.classes,
         parameters=network.count_params(),
         input=INPUT,
-        recipe=recipe,
+        recipe=asdict(recipe),
         data={
             "source": training.manifest.source,
             "origin": training.manifest.origin,
