@@ -6,6 +6,7 @@ How objects become files is in `transfers.py`; this module deals with addresses,
 import contextlib
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"[gG][sS]://([a-z0-9][a-z0-9._-]*[a-z0-9])/*(.*?)/*", re.DOTALL)
 SIGN_IN = "Sign in with `gcloud auth application-default login`"
-LONGEST_WORDS = 200  # of what the library says
+LONGEST_QUOTE = 200  # characters
 
 
 def fetch(address: str, workspace: Path, *, is_usable: Callable[[str], bool], usable: str) -> Path:
@@ -135,9 +136,8 @@ def _explaining(address: str, bucket: str) -> Iterator[None]:
     import urllib3
     from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, TransportError
-    from google.cloud.exceptions import GoogleCloudError
 
-    network = (GoogleAPIError, GoogleCloudError, requests.RequestException, urllib3.exceptions.HTTPError)
+    network = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
     try:
         yield
     except NotFound as error:
@@ -146,7 +146,7 @@ def _explaining(address: str, bucket: str) -> Iterator[None]:
         ) from error
     except (Forbidden, Unauthorized) as error:
         raise UnreachableError(
-            f"{address}: may not be read with your credentials ({_shorten(describe(error))}). {SIGN_IN}, or ask its "
+            f"{address}: may not be read with your credentials ({_quote(describe(error))}). {SIGN_IN}, or ask its "
             "owner for the role Storage Object Viewer.",
             status=403,
         ) from error
@@ -154,31 +154,23 @@ def _explaining(address: str, bucket: str) -> Iterator[None]:
         raise UnreachableError(
             f"{address}: not public, and no Google Cloud credentials were found. {SIGN_IN}.", status=401
         ) from error
-    except DefaultCredentialsError as error:
+    except (GoogleAPIError, TransportError, *network) as error:
         raise UnreachableError(
-            f"{address}: no Google Cloud credentials were found ({_first_words(error)}). {SIGN_IN}.", status=401
-        ) from None  # as below
-    except (*network, TransportError, ConnectionError, TimeoutError) as error:
-        raise UnreachableError(
-            f"{address}: cannot be reached ({_shorten(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} "
+            f"{address}: cannot be reached ({_quote(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} "
             "seconds. Check the network."
         ) from error
     except GoogleAuthError as error:
-        raise UnreachableError(
-            f"{address}: Google does not accept your credentials, which may have expired ({_first_words(error)}). "
-            f"{SIGN_IN}.",
-            status=401,
-        ) from None  # a traceback would show everything that the sign-in server answered
+        found = "Google does not accept your credentials, which may have expired"
+        if isinstance(error, DefaultCredentialsError):
+            found = "no Google Cloud credentials were found"
+        # The first argument only, and no traceback: the others are what the sign-in server answered, with tokens in it.
+        words = _quote(error.args[0] if error.args else type(error).__name__)
+        raise UnreachableError(f"{address}: {found} ({words}). {SIGN_IN}.", status=401) from None
 
 
-def _first_words(error: Exception) -> str:
-    """The first argument only: others may be what the sign-in server answered, with tokens in it."""
-    return _shorten(" ".join(str(error.args[0]).split()).rstrip(".") if error.args else type(error).__name__)
-
-
-def _shorten(words: str) -> str:
-    words = mask_tokens(words)
-    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
+def _quote(words: object) -> str:
+    """What a library says: in one line, short, and without tokens."""
+    return textwrap.shorten(mask_tokens(str(words).strip().rstrip(".")), LONGEST_QUOTE)
 
 
 def _find(client: "storage.Client", address: str, bucket: str, path: str) -> "storage.Blob | dict[str, storage.Blob]":
