@@ -225,8 +225,8 @@ def test_data_sets_with_different_classes_are_refused(
 @pytest.mark.parametrize(
     ("images", "label", "message"),
     [
-        (0, 0, "the validation data has no images; at least one is needed"),
-        (3, 10, "the validation data has the label 10, but there are only 10 classes, from 0"),
+        (0, 0, "odd: has no images; at least one is needed"),
+        (3, 10, "odd/labels.npy has the label 10, but there are only 10 classes, from 0"),
     ],
 )
 def test_data_that_nothing_can_be_learned_from_is_refused(
