@@ -181,21 +181,20 @@ class _Session(requests.Session):
 def _check_response(name: str, response: requests.Response) -> None:
     code, answer = response.status_code, f"{response.status_code} {response.reason}"
     if code in (401, 403):
-        raise UnreachableError(
-            f"{name}: the server refuses it ({answer}); expected a public address. Check that it is right and that "
-            "everyone may read it, or copy the file here by other means and give its path.",
-            status=code,
+        problem = (
+            f"the server refuses it ({answer}); expected a public address. Check that it is right and that everyone "
+            "may read it, or copy the file here by other means and give its path."
         )
-    if code in MISSING:
-        raise UnreachableError(f"{name}: not found ({answer}). Check the address for typing errors.", status=code)
-    if code != 200 and not (code == 206 and "Range" in response.request.headers):
+    elif code in MISSING:
+        problem = f"not found ({answer}). Check the address for typing errors."
+    elif code != 200 and not (code == 206 and "Range" in response.request.headers):
         tried = f", tried {TRIES} times" if code in TRANSIENT else ""
-        raise UnreachableError(
-            f"{name}: the server answered {answer}{tried}; expected the file. Try later.", status=code
+        problem = f"the server answered {answer}{tried}; expected the file. Try later."
+    elif "html" in response.headers.get("Content-Type", ""):
+        problem = (
+            "looks like an HTML page; expected data. Check that the address is that of the file itself, and whether "
+            "you need to sign in."
         )
-    if "html" in response.headers.get("Content-Type", ""):
-        raise UnreachableError(
-            f"{name}: looks like an HTML page; expected data. Check that the address is that of the file itself, and "
-            "whether you need to sign in.",
-            status=code,
-        )
+    else:
+        return
+    raise UnreachableError(f"{name}: {problem}", status=code)
