@@ -75,8 +75,7 @@ def locate(source: str, workspace: Path) -> Located:
         return Located(path, source, str(path))
     match scheme[1].lower():
         case "gs":
-            path = gs.fetch(source, workspace, is_usable=is_usable, usable=USABLE)
-            return Located(path, source, source)
+            return Located(gs.fetch(source, workspace, is_usable=is_usable, usable=USABLE), source, source)
         case "https" | "http":
             return Located(_fetch(source, workspace), public(source), public(source))
         case "file":
