@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -208,7 +208,7 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
             classes=names,
             parameters=7850,
             input={"name": "images", "dtype": "float32", "shape": ["batch", 28, 28, 1], "range": [0, 1], "ink": 1},
-            recipe=RECIPE,
+            recipe=asdict(RECIPE),
             data={"source": "sample", "origin": "data/sample.npz", **hashes},
             metrics=TrainingMetrics(
                 training_loss=0.2,

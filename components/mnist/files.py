@@ -31,7 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as beside:
         new = Path(beside, path.name)
         yield new
-        _flush(new)
+        # From memory to the disk, so that no crash leaves an empty file.
+        for file in new.rglob("*") if new.is_dir() else [new]:
+            if file.is_file() and not file.is_symlink():
+                with file.open("rb") as stream:
+                    os.fsync(stream.fileno())
         if new.is_dir() or path.is_dir():
             _replace_folder(new, path, Path(beside, "replaced"))
         else:
@@ -48,14 +52,6 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as new:
         new.write_text(text, encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    """Write a file, or every file of a folder, from memory to the disk, so that no crash leaves an empty one."""
-    for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file() and not file.is_symlink():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
 
 
 def _replace_folder(new: Path, path: Path, aside: Path) -> None:

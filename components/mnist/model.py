@@ -5,6 +5,7 @@ A model folder holds `model.keras` (the source of truth), `model.onnx` (what is 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ import numpy as np
 import onnxruntime
 
 from components.mnist.data.datasets import BLOCK, IMAGE_SIDE
-from components.mnist.errors import ModelError, SettingError
-from components.mnist.settings import Recipe
+from components.mnist.errors import ModelError
 
 INPUT_NAME = "images"
 # The contract between a model and whoever gives it images; `scale` fulfils it.
@@ -56,7 +56,8 @@ class ModelCard:
         classes: Name of each class, in the order of the outputs.
         parameters: Number of weights: 225,034 for ten classes.
         input: The input contract, `INPUT`.
-        recipe: Every setting of the training, with the batch size that was used.
+        recipe: The settings of the training by name, as they were written, with the batch size that was used. Not a
+            `Recipe`: a model may be older or newer than a setting, and stays readable.
         data: `source`, `origin`, and `training_sha256`, `validation_sha256` of the data sets.
         metrics: What training measured.
         device: What it ran on, for a person: "CPU, 2 cores" or "GPU, NVIDIA L4".
@@ -69,7 +70,7 @@ class ModelCard:
     classes: tuple[str, ...]
     parameters: int
     input: dict[str, object]
-    recipe: Recipe
+    recipe: Mapping[str, Any]
     data: dict[str, str]
     metrics: TrainingMetrics
     device: str
@@ -153,18 +154,16 @@ def read_card(folder: Path) -> ModelCard:
     """Read `model.json`.
 
     Raises:
-        ModelError: The file is missing, or this version of the project did not write it.
+        ModelError: The file is missing, damaged, or no card.
     """
     path = folder / "model.json"
     try:
         card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         card["classes"] = tuple(card["classes"])
-        card["recipe"] = Recipe(**card["recipe"])
+        card["recipe"] = {**card["recipe"]}  # refuses anything but an object
         card["metrics"] = TrainingMetrics(**card["metrics"])
         return ModelCard(**card)
     except FileNotFoundError as error:
         raise ModelError(f"{folder}: no model.json there; expected a folder that `mnist step train` wrote.") from error
-    except (OSError, ValueError, TypeError, KeyError, SettingError) as error:
-        raise ModelError(
-            f"{path}: expected a card that this version of the project wrote ({error}). Train again."
-        ) from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{path}: damaged, or not the card of a model ({error}). Train again.") from error

@@ -13,6 +13,8 @@ from components.mnist.errors import SettingError, reports_errors, suggest
 
 Value = str | int | float | bool
 
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
 # The environment variable that gives a step the name of the code that runs it (`pipelines/container_images.py`).
 CODE = "MNIST_CODE"
 
@@ -126,7 +128,7 @@ def check(name: str, value: Value) -> Value:
     setting, expected = SETTINGS[name], SETTINGS[name].describe_range()
     try:
         converted = _convert(value, setting.kind)
-    except ValueError:
+    except (ValueError, KeyError):
         kind = {int: "a whole number, ", float: "a number, "}.get(setting.kind, "")
         raise SettingError(f"{name}={value}: expected {kind}{expected}.") from None
     if isinstance(converted, str):
@@ -147,18 +149,7 @@ def spell(value: Value) -> str:
 
 def _convert(value: Value, kind: type) -> Value:
     if kind is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if isinstance(value, bool):
-            return value
-        if (word := str(value).strip().lower()) in words:
-            return words[word]
+        return BOOLEANS[str(value).strip().lower()]
+    if isinstance(value, bool) or (kind is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError
-    if isinstance(value, bool):
-        raise ValueError
-    if kind is int:
-        if isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return int(value)
-    if kind is float:
-        return float(value)
-    return str(value)
+    return kind(value)

@@ -72,8 +72,18 @@ class StoredArray:
         """
         try:
             with self.open() as stream:
-                is_transposed = self.fortran and len(self.shape) > 1
-                yield from self._read_transposed(stream) if is_transposed else self._read(stream)
+                if self.fortran:
+                    yield from self._read_transposed(stream)
+                    return
+                for start, stop in self._ranges():
+                    data = stream.read((stop - start) * self.row_bytes)
+                    if len(data) < (stop - start) * self.row_bytes:
+                        read = start + len(data) // self.row_bytes
+                        raise DataError(
+                            f"{self.name}: ends after {read:,} of the {self.count:,} entries that it announces. "
+                            "The file was cut short: get it again."
+                        )
+                    yield np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
                 if stream.read(1):
                     raise DataError(
                         f"{self.name}: continues after the {self.count:,} entries that it announces. "
@@ -88,17 +98,6 @@ class StoredArray:
         step = max(1, BLOCK_BYTES // self.row_bytes)
         for start in range(0, self.count, step):
             yield start, min(start + step, self.count)
-
-    def _read(self, stream: BinaryIO) -> Iterator[np.ndarray]:
-        for start, stop in self._ranges():
-            data = stream.read((stop - start) * self.row_bytes)
-            if len(data) < (stop - start) * self.row_bytes:
-                read = start + len(data) // self.row_bytes
-                raise DataError(
-                    f"{self.name}: ends after {read:,} of the {self.count:,} entries that it announces. "
-                    "The file was cut short: get it again."
-                )
-            yield np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
 
     def _read_transposed(self, stream: BinaryIO) -> Iterator[np.ndarray]:
         """Read an array whose first axis runs fastest, so that each entry is spread over the whole file."""

@@ -1,6 +1,5 @@
 """Pictures in a folder for each class, whose name is the name of the class."""
 
-import contextlib
 import os
 import re
 from collections import Counter
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.mnist.data.contents import Contents, Part
 from components.mnist.data.datasets import IMAGE_SIDE
 from components.mnist.data.labels import MOST_CLASSES
 from components.mnist.data.pictures import SUFFIXES, read_picture
@@ -18,7 +18,7 @@ from components.mnist.errors import DataError
 
 TRAINING_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing")
-VALIDATION_NAMES = ("val", "valid", "validation")
+SPLIT_NAMES = (*TRAINING_NAMES, *TEST_NAMES, "val", "valid", "validation")
 BLOCK_PICTURES = 64
 
 
@@ -73,49 +73,35 @@ class PictureFiles:
             yield np.stack([square for square, _ in pictures])
 
 
-@dataclass(frozen=True)
-class ClassFolders:
-    """What a folder of class folders holds.
-
-    Attributes:
-        training, test: The pictures and their labels, int64 (n,); test is None where there is no test split.
-        classes: Names in natural order: 2 comes before 10.
-        left_out: How many files there are of each other kind, by suffix.
-        unused: Names of folders for other splits, which are not read.
-    """
-
-    training: tuple[PictureFiles, np.ndarray]
-    test: tuple[PictureFiles, np.ndarray] | None
-    classes: tuple[str, ...]
-    left_out: Counter[str]
-    unused: tuple[str, ...]
-
-
-def open_class_folders(folder: Path) -> ClassFolders:
+def open_class_folders(folder: Path) -> Contents:
     """Find the pictures below a folder: in class folders, or in class folders in `train` and `test`.
 
     Raises:
         DataError: There are fewer than two classes or too many, a class is empty, or the test has another class.
     """
-    inner = {entry.name.lower(): entry for entry in subfolders(folder)}
+    contents = Contents(kind="class folders")
+    splits = {entry.name.lower(): entry for entry in subfolders(folder)}
     training_folder, test_folder = folder, None
-    unused: tuple[str, ...] = ()
-    if set(inner) <= {*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES} and set(inner) & set(TRAINING_NAMES):
-        training_folder = next(inner[name] for name in TRAINING_NAMES if name in inner)
-        test_folder = next((inner[name] for name in TEST_NAMES if name in inner), None)
-        unused = tuple(name for name, entry in inner.items() if entry not in (training_folder, test_folder))
+    has_splits = set(splits) <= set(SPLIT_NAMES) and not set(splits).isdisjoint(TRAINING_NAMES)
+    if has_splits:
+        training_folder = next(splits.pop(name) for name in TRAINING_NAMES if name in splits)
+        test_folder = next((splits.pop(name) for name in TEST_NAMES if name in splits), None)
+    contents.classes = _find_classes(training_folder)
     left_out: Counter[str] = Counter()
-    classes = _find_classes(training_folder)
-    training = _list_pictures(training_folder, classes, left_out, is_complete=True)
-    test = None
+    contents.training.append(_list_pictures(training_folder, contents.classes, left_out, is_complete=True))
     if test_folder is not None:
-        if unknown := sorted(set(_find_classes(test_folder)) - set(classes)):
+        if unknown := sorted(set(_find_classes(test_folder)) - set(contents.classes)):
             raise DataError(
                 f"{test_folder}: has the class {unknown[0]}, which {training_folder} lacks; expected the same classes "
                 "in both. Add pictures of it to training or leave it out."
             )
-        test = _list_pictures(test_folder, classes, left_out, is_complete=False)
-    return ClassFolders(training, test, classes, left_out, unused)
+        contents.test.append(_list_pictures(test_folder, contents.classes, left_out, is_complete=False))
+    if left_out:
+        others = ", ".join(f"{number:,} {kind}" for kind, number in left_out.most_common(5))
+        contents.notes.append(f"Left out files that are neither PNG nor JPEG: {others}.")
+    if has_splits and splits:
+        contents.notes.append(f"Left out the folder {next(iter(splits))}: validation is split off the training images.")
+    return contents
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -146,10 +132,8 @@ def _find_classes(folder: Path) -> tuple[str, ...]:
     return classes
 
 
-def _list_pictures(
-    folder: Path, classes: tuple[str, ...], left_out: Counter[str], *, is_complete: bool
-) -> tuple[PictureFiles, np.ndarray]:
-    """Paths and labels of the pictures, by class and name; other files are counted in `left_out`.
+def _list_pictures(folder: Path, classes: tuple[str, ...], left_out: Counter[str], *, is_complete: bool) -> Part:
+    """Pictures by class and name, with their labels; other files are counted by kind in `left_out`.
 
     Args:
         is_complete: Whether each class must have pictures.
@@ -157,7 +141,15 @@ def _list_pictures(
     paths: list[str] = []
     counts = []
     for name in classes:
-        found, others = _scan(folder / name)
+        found: list[str] = []
+        others: Counter[str] = Counter()
+        for entry in os.scandir(folder / name) if (folder / name).is_dir() else ():
+            if _is_hidden(entry.name):
+                continue
+            if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                found.append(entry.path)
+            else:
+                others["folder" if entry.is_dir() else Path(entry.name).suffix or "without suffix"] += 1
         if is_complete and not found:
             held = ", ".join(f"{number} {kind}" for kind, number in others.most_common(3)) or "nothing"
             raise DataError(
@@ -167,19 +159,8 @@ def _list_pictures(
         paths += sorted(found)
         counts.append(len(found))
         left_out.update(others)
-    return PictureFiles(paths), np.repeat(np.arange(len(classes)), counts)
-
-
-def _scan(folder: Path) -> tuple[list[str], Counter[str]]:
-    """Paths of the pictures in a folder, and how many other files it holds by kind; nothing where it is missing."""
-    pictures: list[str] = []
-    others: Counter[str] = Counter()
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _is_hidden(entry.name):
-                continue
-            if entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                pictures.append(entry.path)
-            else:
-                others["folder" if entry.is_dir() else Path(entry.name).suffix or "without suffix"] += 1
-    return pictures, others
+    if not paths:
+        raise DataError(
+            f"{folder}: no PNG or JPEG pictures in its class folders; expected some. Convert them, or remove it."
+        )
+    return Part(PictureFiles(paths), np.repeat(np.arange(len(classes)), counts))

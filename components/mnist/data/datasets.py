@@ -134,7 +134,7 @@ def read_dataset(folder: Path) -> Dataset:
     """Open a data set folder; the images stay on disk until they are used.
 
     Raises:
-        DataError: The folder is not a data set of this project, or its files do not match.
+        DataError: The folder is not a data set of this project, its files do not match, or it has no images.
     """
     try:
         manifest = read_manifest(folder)
@@ -149,6 +149,13 @@ def read_dataset(folder: Path) -> Dataset:
         raise DataError(
             f"{folder}: images.npy is {images.dtype} {images.shape} and labels.npy {labels.shape}, where manifest.json "
             f"promises uint8 {expected} and ({manifest.count},). Make it again with `mnist step ingest`."
+        )
+    if not manifest.count:
+        raise DataError(f"{folder}: has no images; at least one is needed. Give ingest more images.")
+    if (largest := int(labels.max())) >= len(manifest.classes):
+        raise DataError(
+            f"{folder}/labels.npy has the label {largest}, but there are only {len(manifest.classes)} classes, from 0. "
+            "Make it again with `mnist step ingest`."
         )
     return Dataset(images, labels, manifest)
 

@@ -1,86 +1,26 @@
 """What a local file or folder holds, in any of the supported formats."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from components.mnist.data.arrays import StoredArray
-from components.mnist.data.class_folders import (
-    TEST_NAMES,
-    TRAINING_NAMES,
-    VALIDATION_NAMES,
-    natural,
-    open_class_folders,
-    subfolders,
-)
+from components.mnist.data.class_folders import SPLIT_NAMES, natural, open_class_folders, subfolders
+from components.mnist.data.contents import Contents, Part
 from components.mnist.data.idx import IDX_NAME, find_four, open_idx
 from components.mnist.data.labels import read_labels
 from components.mnist.data.npz import list_arrays, open_array
 from components.mnist.data.pictures import SUFFIXES
-from components.mnist.data.pixels import Range, open_images
+from components.mnist.data.pixels import open_images
 from components.mnist.data.signatures import recognise
 from components.mnist.errors import DataError
 
 # What a folder may hold, for messages.
 USABLE = "the four IDX files, .npz files, or class folders with PNG or JPEG pictures"
-SPLIT_NAMES = (*TRAINING_NAMES, *TEST_NAMES, *VALIDATION_NAMES)
 
 # Pairs of keys, in lower case, that images and labels may have.
-TRAINING_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y"))
-TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"), ("test_x", "test_y"))
+SPLIT_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y"))
 WHOLE_KEYS = (("x", "y"), ("images", "labels"), ("data", "target"), ("data", "labels"))
-
-
-class Images(Protocol):
-    """Images that can be read in order, as often as needed."""
-
-    @property
-    def name(self) -> str:
-        """Their file or folder, for messages."""
-
-    @property
-    def count(self) -> int:
-        """Number of images."""
-
-    @property
-    def size(self) -> str:
-        """Width and height of those that are not 28x28, for messages; complete once they were read."""
-
-    def find_range(self) -> Range:
-        """The smallest and largest pixel."""
-
-    def squares(self, scale: int) -> Iterator[np.ndarray]:
-        """Blocks of uint8 (m, 28, 28), whose pixels were multiplied by `scale`."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some images with a label each: int64 (n,), not negative."""
-
-    images: Images
-    labels: np.ndarray
-
-
-@dataclass
-class Contents:
-    """What was found.
-
-    Attributes:
-        training: At least one part.
-        test: Empty where the source has no test split.
-        classes: Their names; empty where labels are only numbers.
-        kind: The format, for messages: "an .npz file".
-        notes: What a person should know, a sentence each.
-    """
-
-    training: list[Part] = field(default_factory=list)
-    test: list[Part] = field(default_factory=list)
-    classes: tuple[str, ...] = ()
-    kind: str = ""
-    notes: list[str] = field(default_factory=list)
+TRAINING_KEYS = SPLIT_KEYS + WHOLE_KEYS
+TEST_KEYS = (("x_test", "y_test"), ("test_images", "test_labels"), ("test_x", "test_y"))
 
 
 def is_usable(name: str) -> bool:
@@ -94,10 +34,8 @@ def open_contents(path: Path) -> Contents:
     Raises:
         DataError: It holds nothing usable, or is damaged.
     """
-    return _open_folder(path) if path.is_dir() else _open_file(path)
-
-
-def _open_file(path: Path) -> Contents:
+    if path.is_dir():
+        return _open_folder(path)
     if IDX_NAME.fullmatch(path.name):
         raise DataError(
             f"{path}: one IDX file; expected the folder that holds all four: images and labels of train and t10k. "
@@ -105,10 +43,7 @@ def _open_file(path: Path) -> Contents:
         )
     match recognise(path):
         case "zip":
-            contents = Contents(kind="an .npz file")
-            _add_npz(path, contents)
-            _require_training(path, contents)
-            return contents
+            return _open_archives(path, [path], "an .npz file")
         case "npy":
             found = "a single array (.npy)"
             advice = "Save images and labels together: numpy.savez('data.npz', X=images, y=labels)."
@@ -138,13 +73,10 @@ def _open_folder(folder: Path) -> Contents:
         arrays = [open_idx(file) for file in find_four(folder, idx)]
         return Contents([pair_up(*arrays[:2])], [pair_up(*arrays[2:])], kind="four IDX files")
     if archives:
-        contents = Contents(kind="an .npz file" if len(archives) == 1 else f"{len(archives)} .npz files, read as one,")
-        for name in sorted(archives, key=natural):
-            _add_npz(folder / name, contents)
-        _require_training(folder, contents)
-        return contents
+        kind = "an .npz file" if len(archives) == 1 else f"{len(archives)} .npz files, read as one,"
+        return _open_archives(folder, [folder / name for name in sorted(archives, key=natural)], kind)
     if any(_holds_pictures(entry) for entry in subfolders(folder)):
-        return _open_class_folders(folder)
+        return open_class_folders(folder)
     found = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "nothing"
     raise DataError(f"{folder}: holds {found}; expected {USABLE}. {_advise(folder, names)}")
 
@@ -167,47 +99,34 @@ def _holds_pictures(folder: Path) -> bool:
     return any(entry.suffix.lower() in SUFFIXES for each in (folder, *inner) for entry in each.iterdir())
 
 
-def _open_class_folders(folder: Path) -> Contents:
-    found = open_class_folders(folder)
-    contents = Contents(classes=found.classes, kind="class folders")
-    contents.training.append(Part(*found.training))
-    if found.test is not None:
-        contents.test.append(Part(*found.test))
-    if found.left_out:
-        others = ", ".join(f"{number:,} {kind}" for kind, number in found.left_out.most_common(5))
-        contents.notes.append(f"Left out files that are neither PNG nor JPEG: {others}.")
-    if found.unused:
-        contents.notes.append(f"Left out the folder {found.unused[0]}: validation is split off the training images.")
-    return contents
+def _open_archives(path: Path, archives: list[Path], kind: str) -> Contents:
+    """Read .npz files as one.
 
-
-def _add_npz(path: Path, contents: Contents) -> None:
-    """Add the images and labels of an .npz file."""
-    arrays = list_arrays(path)
-    keys = {key.lower(): key for key in arrays}
-    used: set[str] = set()
-    for parts, pairs in ((contents.training, TRAINING_KEYS + WHOLE_KEYS), (contents.test, TEST_KEYS)):
-        for pair in pairs:
-            if all(name in keys for name in pair) and not used & set(pair):
-                images, labels = (open_array(path, keys[name]) for name in pair)
-                parts.append(pair_up(images, labels))
+    Args:
+        path: The file or their folder, for messages.
+    """
+    contents = Contents(kind=kind)
+    for archive in archives:
+        arrays = list_arrays(archive)
+        keys = {key.lower(): key for key in arrays}
+        used: set[str] = set()
+        for parts, pairs in ((contents.training, TRAINING_KEYS), (contents.test, TEST_KEYS)):
+            if pair := next((pair for pair in pairs if keys.keys() >= set(pair)), None):
+                parts.append(pair_up(*(open_array(archive, keys[name]) for name in pair)))
                 used |= set(pair)
-                break
-    if not used:
-        raise DataError(
-            f"{path}: has the arrays {', '.join(arrays)}; expected x_train, y_train, x_test, y_test, or train_images, "
-            "train_labels, test_images, test_labels, or X and y. Save it again under such names."
-        )
-    if left := [key for lower, key in keys.items() if lower not in used]:
-        contents.notes.append(f"Left out of {path.name}: {', '.join(left)}.")
-
-
-def _require_training(path: Path, contents: Contents) -> None:
+        if not used:
+            raise DataError(
+                f"{archive}: has the arrays {', '.join(arrays)}; expected x_train, y_train, x_test, y_test, or "
+                "train_images, train_labels, test_images, test_labels, or X and y. Save it again under such names."
+            )
+        if left := [key for lower, key in keys.items() if lower not in used]:
+            contents.notes.append(f"Left out of {archive.name}: {', '.join(left)}.")
     if not contents.training:
         raise DataError(
             f"{path}: has test images but none for training; expected x_train and y_train too. Add them, or save all "
             "images under X and y: a test split is then made."
         )
+    return contents
 
 
 def pair_up(images: StoredArray, labels: StoredArray) -> Part:

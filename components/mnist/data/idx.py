@@ -56,48 +56,38 @@ def open_idx(path: Path) -> StoredArray:
     Raises:
         DataError: It is no IDX file, damaged, or announces more than it can hold.
     """
-    packed = recognise(path) == "gzip"
+    kind = recognise(path)
+    is_packed = kind == "gzip"
     try:
-        with _open(path, packed, 0) as stream:
-            magic = stream.read(4)
-            axes = _check_magic(path, magic)
-            sizes = stream.read(4 * axes)
+        with _open(path, is_packed, 0) as stream:
+            head = stream.read(4 + 4 * MOST_AXES)
     except DAMAGE as error:
         raise DataError(f"{path}: cannot be read ({describe(error)}). It is damaged: get it again.") from error
-    if len(sizes) < 4 * axes:
+    magic = head[:4]  # two zeros, the type of the numbers, the number of axes
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not 1 <= magic[3] <= MOST_AXES:
+        is_page = kind.startswith("an HTML page")
+        found = f"looks like {kind}" if is_page else f"begins with {magic.hex(' ') or 'nothing'}"
+        raise DataError(
+            f"{path}: {found}; expected an IDX file, which begins with 00 00 08 03 for images and 00 00 08 01 for "
+            "labels. Get it again."
+        )
+    offset = 4 + 4 * magic[3]
+    if len(head) < offset:
         raise DataError(f"{path}: ends within its header. The file was cut short: get it again.")
-    shape = struct.unpack(f">{axes}I", sizes)
+    shape = struct.unpack_from(f">{magic[3]}I", head, 4)
     dtype = np.dtype(TYPES[magic[2]])
-    _check_size(path, shape, dtype, packed, offset=4 + 4 * axes)
-    return StoredArray(str(path), shape, dtype, functools.partial(_open, path, packed, 4 + 4 * axes))
-
-
-def _open(path: Path, packed: bool, offset: int) -> BinaryIO:
-    stream = gzip.GzipFile(path) if packed else path.open("rb")
-    stream.read(offset)
-    return stream  # type: ignore[return-value]
-
-
-def _check_magic(path: Path, magic: bytes) -> int:
-    """Refuse a file that is no IDX file; returns its number of axes."""
-    if len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in TYPES and 1 <= magic[3] <= MOST_AXES:
-        return magic[3]
-    kind = recognise(path)
-    found = (
-        f"looks like {kind}" if " " in kind and "begins" not in kind else f"begins with {magic.hex(' ') or 'nothing'}"
-    )
-    raise DataError(
-        f"{path}: {found}; expected an IDX file, which begins with 00 00 08 03 for images and 00 00 08 01 for labels. "
-        "Get it again."
-    )
-
-
-def _check_size(path: Path, shape: tuple[int, ...], dtype: np.dtype, packed: bool, *, offset: int) -> None:
     announced = offset + math.prod(shape) * dtype.itemsize
     held = path.stat().st_size
-    if (held * BEST_PACKING < announced) if packed else (held != announced):
-        size = f"{held:,} bytes packed, too few for that" if packed else f"{held:,} bytes"
+    if (held * BEST_PACKING < announced) if is_packed else (held != announced):
+        size = f"{held:,} bytes packed, too few for that" if is_packed else f"{held:,} bytes"
         raise DataError(
             f"{path}: announces {' x '.join(map(str, shape))} values, {announced:,} bytes in all, but the file has "
             f"{size}. It was cut short or is damaged: get it again."
         )
+    return StoredArray(str(path), shape, dtype, functools.partial(_open, path, is_packed, offset))
+
+
+def _open(path: Path, is_packed: bool, offset: int) -> BinaryIO:
+    stream = gzip.GzipFile(path) if is_packed else path.open("rb")
+    stream.read(offset)
+    return stream  # type: ignore[return-value]

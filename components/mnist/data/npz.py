@@ -1,9 +1,11 @@
 """The arrays of an .npz file, opened without unpickling and without trusting the sizes that they announce."""
 
+import contextlib
 import functools
 import io
 import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,11 +28,8 @@ def list_arrays(path: Path) -> list[str]:
     Raises:
         DataError: It is no zip archive, is damaged, or holds no array.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
+    with _reading(path) as archive:
+        names = archive.namelist()
     if keys := [name.removesuffix(".npy") for name in names if name.endswith(".npy")]:
         return keys
     raise DataError(
@@ -45,30 +44,20 @@ def open_array(path: Path, key: str) -> StoredArray:
     Raises:
         DataError: It is damaged, encrypted, or no plain array of numbers.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _open_member(path, archive, archive.getinfo(f"{key}.npy"))
-    except DAMAGE as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path}: cannot be opened as .npz ({describe(error)}). It was cut short, or is something else: get it again."
-    )
-
-
-def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:
-    name = f"{path}: {member.filename.removesuffix('.npy')}"
-    if member.flag_bits & 1:
-        raise DataError(f"{name}: is encrypted; expected an .npz without a password. Save it again with numpy.savez.")
-    if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * member.compress_size:
-        raise DataError(
-            f"{name}: {member.compress_size:,} bytes that unpack to {member.file_size:,}, over {BOMB_RATIO} times as "
-            "many, as no pictures do. Save it again with numpy.savez if it is real."
-        )
-    with archive.open(member) as stream:
-        head = io.BytesIO(stream.read(HEADER_BYTES))
+    name = f"{path}: {key}"
+    with _reading(path) as archive:
+        member = archive.getinfo(f"{key}.npy")
+        if member.flag_bits & 1:
+            raise DataError(
+                f"{name}: is encrypted; expected an .npz without a password. Save it again with numpy.savez."
+            )
+        if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * member.compress_size:
+            raise DataError(
+                f"{name}: {member.compress_size:,} bytes that unpack to {member.file_size:,}, over {BOMB_RATIO} times "
+                "as many, as no pictures do. Save it again with numpy.savez if it is real."
+            )
+        with archive.open(member) as stream:
+            head = io.BytesIO(stream.read(HEADER_BYTES))
     shape, fortran, dtype = _read_header(name, head)
     announced = math.prod(shape) * dtype.itemsize
     held = member.file_size - head.tell()
@@ -77,9 +66,20 @@ def _open_member(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) 
             f"{name}: announces {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
             "The file is damaged or made up: get it again."
         )
-    return StoredArray(
-        name, shape, dtype, functools.partial(_open_numbers, path, member.filename, head.tell()), fortran
-    )
+    start = functools.partial(_open_numbers, path, member.filename, head.tell())
+    return StoredArray(name, shape, dtype, start, fortran)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except DAMAGE as error:
+        raise DataError(
+            f"{path}: cannot be opened as .npz ({describe(error)}). It was cut short, or is something else: get it "
+            "again."
+        ) from error
 
 
 def _read_header(name: str, head: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:

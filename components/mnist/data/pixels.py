@@ -92,7 +92,11 @@ class ArrayImages:
             Blocks of uint8 (m, 28, 28).
         """
         for block in self.array.blocks():
-            pixels = _to_bytes(block, scale)
+            if block.dtype.kind == "f":
+                scaled = block.astype(np.float32) * np.float32(scale)
+                pixels = np.rint(scaled, out=scaled).clip(0, 255).astype(np.uint8)
+            else:
+                pixels = block.astype(np.uint8) * np.uint8(scale)
             if self.fits:
                 yield pixels.reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
                 continue
@@ -103,20 +107,22 @@ class ArrayImages:
             yield np.stack([fit(to_grey(Image.fromarray(image))) for image in pixels])
 
 
-def _to_bytes(block: np.ndarray, scale: int) -> np.ndarray:
-    if block.dtype.kind == "f":
-        block = block.astype(np.float32) * np.float32(scale)
-        return np.rint(block, out=block).clip(0, 255).astype(np.uint8)
-    return block.astype(np.uint8) * np.uint8(scale)
-
-
 def open_images(array: StoredArray) -> ArrayImages:
     """Interpret an array as images, by its shape.
 
     Raises:
         DataError: The shape cannot be that of images.
     """
-    images = _read_layout(array)
+    images = None
+    match array.shape:
+        case (_, flat) if math.isqrt(flat) ** 2 == flat and flat >= LEAST_FLAT_SIDE**2:
+            images = ArrayImages(array, math.isqrt(flat), math.isqrt(flat), 1, channels_first=False)
+        case (_, height, width):
+            images = ArrayImages(array, height, width, 1, channels_first=False)
+        case (_, height, width, channels) if channels in CHANNELS:
+            images = ArrayImages(array, height, width, channels, channels_first=False)
+        case (_, channels, height, width) if channels in CHANNELS:
+            images = ArrayImages(array, height, width, channels, channels_first=True)
     if images is None or min(images.height, images.width) < LEAST_SIDE:
         raise DataError(f"{array.name}: the shape {array.shape} cannot be images; expected {LAYOUTS}.")
     if math.prod(array.shape[1:]) > MOST_VALUES:
@@ -125,19 +131,6 @@ def open_images(array: StoredArray) -> ArrayImages:
             f"most {MOST_VALUES:,}. Make the images smaller: the network reads 28x28."
         )
     return images
-
-
-def _read_layout(array: StoredArray) -> ArrayImages | None:
-    match array.shape:
-        case (_, flat) if math.isqrt(flat) ** 2 == flat and flat >= LEAST_FLAT_SIDE**2:
-            return ArrayImages(array, math.isqrt(flat), math.isqrt(flat), 1, False)
-        case (_, height, width):
-            return ArrayImages(array, height, width, 1, False)
-        case (_, height, width, channels) if channels in CHANNELS:
-            return ArrayImages(array, height, width, channels, False)
-        case (_, channels, height, width) if channels in CHANNELS:
-            return ArrayImages(array, height, width, channels, True)
-    return None
 
 
 def join_ranges(name: str, ranges: dict[str, Range]) -> Range:

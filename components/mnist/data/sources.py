@@ -26,8 +26,8 @@ MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.n
 MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 MNIST_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
-# The four files of MNIST and of data sets in the same format; {} is written in one of the ways below.
-IDX_FILES = ("train-images{}3-ubyte", "train-labels{}1-ubyte", "t10k-images{}3-ubyte", "t10k-labels{}1-ubyte")
+# The four files of MNIST and of data sets in the same format. Some sites write .idx instead of -idx.
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 IDX_SPELLINGS = (("-idx", ".gz"), ("-idx", ""), (".idx", ".gz"), (".idx", ""))
 
 
@@ -66,12 +66,16 @@ def locate(source: str, workspace: Path) -> Located:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
     if not scheme:
         path = Path(source).expanduser()
-        _check_readable(path)
+        if not os.path.exists(path):  # noqa: PTH110  Path's raises where a folder on the way may not be entered
+            # ./mnist is a path, and the word mnist would be no help.
+            hint = suggest(str(path), () if str(path) in WORDS else WORDS, otherwise="") or _describe_nearest(path)
+            raise DataError(f"{path}: no such file or folder; {hint}")
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise DataError(f"{path}: this user may not read it. Change its permissions: chmod -R u+rX {path}")
         return Located(path, source, str(path))
     match scheme[1].lower():
         case "gs":
-            path = gs.fetch(source, workspace, is_usable=is_usable, usable=USABLE)
-            return Located(path, source, source)
+            return Located(gs.fetch(source, workspace, is_usable=is_usable, usable=USABLE), source, source)
         case "https" | "http":
             return Located(_fetch(source, workspace), public(source), public(source))
         case "file":
@@ -107,7 +111,10 @@ def fetch_mnist(on_progress: OnProgress | None = None) -> Path:
             )
         return path
     is_new = not folder.exists()
-    if not _is_writable(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
         temporary = tempfile.mkdtemp(prefix="mnist-")
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         path = Path(temporary, "mnist.npz")
@@ -122,36 +129,10 @@ def fetch_mnist(on_progress: OnProgress | None = None) -> Path:
     return path
 
 
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def _check_readable(path: Path) -> None:
-    if _exists(path):
-        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-            raise DataError(f"{path}: this user may not read it. Change its permissions: chmod -R u+rX {path}")
-        return
-    # ./mnist is a path, and the word mnist would be no help.
-    hint = suggest(str(path), () if str(path) in WORDS else WORDS, otherwise="") or _describe_nearest(path)
-    raise DataError(f"{path}: no such file or folder; {hint}")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a folder on the way may not be entered, or the name is too long
-        return False
-
-
 def _describe_nearest(path: Path) -> str:
     """Say at which folder a path stops to exist, and what it may have meant."""
     folder, missing = path.absolute().parent, path.name
-    while not _exists(folder):
+    while not os.path.exists(folder):  # noqa: PTH110  as above
         folder, missing = folder.parent, folder.name
     words = "the current folder" if folder == Path.cwd() else _shorten(folder)
     try:
@@ -177,8 +158,8 @@ def _fetch(address: str, workspace: Path) -> Path:
         return workspace / "idx"
     if not name and not parts.query:
         raise UnreachableError(
-            f"{public(address)}: holds none of the four IDX files ({', '.join(_idx_names('-idx', ''))}, with or "
-            "without .gz); expected their folder, or the address of one .npz file.",
+            f"{public(address)}: holds none of the four IDX files ({', '.join(IDX_FILES)}, with or without "
+            ".gz); expected their folder, or the address of one .npz file.",
             status=404,
         )
     target = workspace / (re.sub(r"[^\w.-]", "_", name).lstrip(".") or "download")
@@ -190,7 +171,7 @@ def _fetch_idx(address: str, folder: Path) -> bool:
     """Download the four files, in whichever spelling they exist at the address; returns whether they do."""
     folder.mkdir()
     for joint, packing in IDX_SPELLINGS:
-        first, *others = _idx_names(joint, packing)
+        first, *others = [name.replace("-idx", joint) + packing for name in IDX_FILES]
         try:
             download(f"{address.rstrip('/')}/{first}", folder / first, sha256=None)
         except UnreachableError as error:
@@ -202,7 +183,3 @@ def _fetch_idx(address: str, folder: Path) -> bool:
             download(f"{address.rstrip('/')}/{name}", folder / name, sha256=None)
         return True
     return False
-
-
-def _idx_names(joint: str, packing: str) -> list[str]:
-    return [name.format(joint) + packing for name in IDX_FILES]

@@ -35,6 +35,28 @@ def split(
     return np.flatnonzero(~is_aside), np.flatnonzero(is_aside)
 
 
+def choose_splits(
+    labels: np.ndarray, count: int, *, validation_fraction: float, test_fraction: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Choose the images of each split.
+
+    Args:
+        labels: integers (n,) from 0, of all images of a source.
+        count: How many of them, from the first, are for training; the others are the source's own test split. Where
+            there is none, a test is split off.
+
+    Returns:
+        int64 indices of "training", "validation" and "test"; those for training in random order, so that any stretch is
+        a fair sample.
+    """
+    generator = np.random.default_rng(seed)
+    rest, test = np.arange(count), np.arange(count, len(labels))
+    if not len(test):
+        rest, test = split(labels, test_fraction, leave=2, generator=generator)
+    training, validation = split(labels[rest], validation_fraction, leave=1, generator=generator)
+    return {"training": generator.permutation(rest[training]), "validation": rest[validation], "test": test}
+
+
 def check_enough(name: str, counts: np.ndarray, classes: tuple[str, ...], *, parts: tuple[str, ...]) -> None:
     """Refuse a class that has fewer images than there are parts.
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from components.mnist.data.contents import Contents
 from components.mnist.data.datasets import BLOCK, IMAGE_SIDE, Manifest, write_dataset
-from components.mnist.data.formats import Contents, open_contents
+from components.mnist.data.formats import open_contents
 from components.mnist.data.labels import count_classes
 from components.mnist.data.pixels import join_ranges
 from components.mnist.data.preparation import decide_inversion
 from components.mnist.data.sources import locate
-from components.mnist.data.splits import check_enough, split
+from components.mnist.data.splits import check_enough, choose_splits
 from components.mnist.errors import DataError, describe, reports_errors
 from components.mnist.files import replacing
 from components.mnist.progress import Progress, say
@@ -25,7 +26,7 @@ from components.mnist.settings import check
 
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE
 SPARE_BYTES = 50 * 2**20  # of disk, beyond the images
-SAMPLE = 4096  # images that are looked at to decide the polarity
+SAMPLE = 4096  # training images, spread evenly, that are looked at to decide the polarity
 
 
 @reports_errors
@@ -68,16 +69,19 @@ def ingest_data(
             say(f"reading {located.origin}")
             contents = open_contents(located.path)
             labels, classes = _check_labels(located.origin, contents)
+            count = sum(part.images.count for part in contents.training)
             scratch = workspace / "images"
             _write_scratch(located.origin, contents, scratch)
-            sample = _read_sample(scratch, sum(part.images.count for part in contents.training))
+            sample = _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
             if (sample == sample[:, :1, :1]).all():
                 raise DataError(f"{located.origin}: every picture is blank; expected something to see on them.")
             is_inverted, sentence = decide_inversion(sample, polarity)
             contents.notes += [sentence] if sentence else []
             for note in contents.notes:
                 say(note)
-            chosen = _split(located.origin, contents, labels, classes, validation_fraction, test_fraction, seed)
+            chosen = choose_splits(
+                labels, count, validation_fraction=validation_fraction, test_fraction=test_fraction, seed=seed
+            )
             say("split: " + ", ".join(f"{len(indices):,} {name}" for name, indices in chosen.items()) + " images")
             with contextlib.ExitStack() as stack:  # replaces the three folders after the last has been written
                 return {
@@ -114,6 +118,8 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
     )
     if contents.test and (lacking := [classes[label] for label in range(count) if label not in test]):
         contents.notes.append(f"The test has no image of class {', '.join(lacking)}.")
+    parts = ("training", "validation") if contents.test else ("training", "validation", "test")
+    check_enough(origin, np.bincount(training), classes, parts=parts)
     return np.concatenate([training, test]).astype(np.uint8), classes
 
 
@@ -144,11 +150,6 @@ def _write_scratch(origin: str, contents: Contents, scratch: Path) -> None:
         contents.notes.append(f"Pictures are faint: the largest pixel is {pixels.high:g} of 255.")
 
 
-def _read_sample(scratch: Path, count: int) -> np.ndarray:
-    """A sample of the first `count` images, spread evenly."""
-    return _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
-
-
 def _read(scratch: Path, indices: np.ndarray) -> np.ndarray:
     # One by one, not memory-mapped: mapped pages may hold as much memory as the whole file.
     images = np.empty((len(indices), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
@@ -157,28 +158,6 @@ def _read(scratch: Path, indices: np.ndarray) -> np.ndarray:
             file.seek(index * IMAGE_BYTES)
             file.readinto(image.data)
     return images
-
-
-def _split(
-    origin: str,
-    contents: Contents,
-    labels: np.ndarray,
-    classes: tuple[str, ...],
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
-) -> dict[str, np.ndarray]:
-    """Indices of the images of each part; those for training in random order, so that any stretch is a fair sample."""
-    generator = np.random.default_rng(seed)
-    count = sum(part.images.count for part in contents.training)
-    parts = ("training", "validation") if contents.test else ("training", "validation", "test")
-    check_enough(origin, np.bincount(labels[:count]), classes, parts=parts)
-    if contents.test:
-        rest, test = np.arange(count), np.arange(count, len(labels))
-    else:
-        rest, test = split(labels, test_fraction, leave=2, generator=generator)
-    training, validation = split(labels[rest], validation_fraction, leave=1, generator=generator)
-    return {"training": generator.permutation(rest[training]), "validation": rest[validation], "test": test}
 
 
 def _gather(

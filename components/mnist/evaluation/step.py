@@ -36,7 +36,18 @@ def evaluate_model(
     """
     classifier = load_classifier(model_folder)
     test = read_dataset(test_folder)
-    _check_fit(classifier, test, model_folder, test_folder)
+    card, manifest = classifier.card, test.manifest
+    if card.classes != manifest.classes:
+        raise ModelError(
+            f"{model_folder} was trained on the classes {', '.join(card.classes)}, but {test_folder} has "
+            f"{', '.join(manifest.classes)}. Evaluate on data with the same classes in the same order."
+        )
+    for split in ("training", "validation"):
+        if card.data.get(f"{split}_sha256") == manifest.sha256:
+            raise DataError(
+                f"{test_folder} is the {split} data of {model_folder}, so its accuracy would be too high. "
+                "Evaluate on test data."
+            )
     probabilities = _predict(classifier, test, model_folder)
     evaluation = _measure(
         test,
@@ -51,31 +62,6 @@ def evaluate_model(
     )
     say(f"latency of one image: p50 {evaluation.latency_p50_ms:.3f} ms, p99 {evaluation.latency_p99_ms:.3f} ms")
     return evaluation
-
-
-def _check_fit(classifier: Classifier, test: Dataset, model_folder: Path, test_folder: Path) -> None:
-    card, manifest = classifier.card, test.manifest
-    if card.classes != manifest.classes:
-        raise ModelError(
-            f"{model_folder} was trained on {_name(card.classes)}, but {test_folder} has {_name(manifest.classes)}. "
-            "Evaluate on data with the same classes in the same order."
-        )
-    if test.labels.max() >= len(manifest.classes):
-        raise DataError(
-            f"{test_folder}/labels.npy has the label {test.labels.max()}, but there are only {len(manifest.classes)} "
-            "classes, from 0. Make it again with `mnist step ingest`."
-        )
-    for split in ("training", "validation"):
-        if card.data.get(f"{split}_sha256") == manifest.sha256:
-            raise DataError(
-                f"{test_folder} is the {split} data of {model_folder}, so its accuracy would be too high. "
-                "Evaluate on test data."
-            )
-
-
-def _name(classes: tuple[str, ...]) -> str:
-    shown = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
-    return f"{len(classes)} classes ({shown})"
 
 
 def _predict(classifier: Classifier, test: Dataset, model_folder: Path) -> np.ndarray:

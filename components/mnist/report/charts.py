@@ -79,9 +79,8 @@ def draw_curve(training: Sequence[float], validation: Sequence[float], *, best_e
         label=f"kept: epoch {best_epoch}",
     )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
-    axes.set_xlim(0.5, len(epochs) + 0.5)
+    axes.set(xlim=(0.5, len(epochs) + 0.5), xlabel="epoch")
     axes.grid(axis="x", visible=False)
-    axes.set_xlabel("epoch")
     if percent:
         axes.yaxis.set_major_formatter(PERCENT)
     else:

@@ -76,13 +76,8 @@ def _draw_cells(axes: Axes, matrix: np.ndarray, cell_side: float) -> None:
     axes.add_collection(PatchCollection(squares, facecolors=LIGHT["paper"], linewidths=0))
     axes.add_collection(PatchCollection(squares, facecolors=[colors[cell] for cell in cells], linewidths=0))
     for row, column in cells:
-        number = _write_count(int(matrix[row, column]))
+        value = int(matrix[row, column])
+        number = str(value) if value < 1e4 else f"{value / 1e3:.0f}k" if value < 1e6 else f"{value / 1e6:.1f}M"
         size = min(12.0, cell_side * 0.5, cell_side * 1.45 / len(number))
         color = LIGHT["paper" if colors[row, column, 3] > 0.6 else "ink"]
         axes.text(column + 0.5, row + 0.5, number, ha="center", va="center_baseline", fontsize=size, color=color)
-
-
-def _write_count(value: int) -> str:
-    if value < 10_000:
-        return f"{value}"
-    return f"{value / 1e3:.0f}k" if value < 1_000_000 else f"{value / 1e6:.1f}M"

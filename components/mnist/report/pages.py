@@ -4,7 +4,6 @@ Pure functions of a run; knows no folders.
 """
 
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from components.mnist.report import charts, wording
 from components.mnist.report.confusion_matrix import draw_confusion
 from components.mnist.report.palette import DARK, LIGHT
-from components.mnist.report.pictures import show_mistakes, show_samples
+from components.mnist.report.pictures import Picture
 from components.mnist.report.rendering import encode_picture, render_svg
 from components.mnist.report.run import Run
 from components.mnist.settings import SETTINGS, spell
@@ -70,64 +69,56 @@ def draw_charts(run: Run) -> dict[str, Chart]:
     }
 
 
-def render_page(run: Run, charts: dict[str, Chart]) -> str:
+def render_page(run: Run, charts: dict[str, Chart], pictures: dict[str, list[Picture]]) -> str:
     """Render the report: one HTML page."""
-    return (
-        _environment(autoescape=True)
-        .get_template("report.html")
-        .render(
-            **_variables(run),
-            charts=charts,
-            mistakes=show_mistakes(run),
-            samples=show_samples(run),
-            long_names=max(map(len, run.card.classes)) >= LONG_NAME,
-            wide_matrix=len(run.card.classes) >= WIDE_MATRIX,
-            light=LIGHT,
-            dark=DARK,
-        )
+    return _render(
+        "report.html",
+        run,
+        charts=charts,
+        **pictures,
+        long_names=max(map(len, run.card.classes)) >= LONG_NAME,
+        wide_matrix=len(run.card.classes) >= WIDE_MATRIX,
+        light=LIGHT,
+        dark=DARK,
     )
 
 
 def render_summary(run: Run) -> str:
     """Render the summary: Markdown, in which all text from data is escaped."""
-    return _environment(autoescape=False).get_template("summary.md").render(**_variables(run))
+    return _render("summary.md", run)
 
 
-def _variables(run: Run) -> dict[str, object]:
-    """The variables of both templates."""
-    found, card = run.evaluation, run.card
-    values = {name: spell(value) for name, value in run.parameters.items()}
-    return {
-        "run": run,
-        "found": found,
-        "card": card,
-        "where_it_fails": wording.say_where_it_fails(found),
-        "calibrated": wording.say_how_calibrated(found, label_smoothing=card.recipe.label_smoothing),
-        "confusions": wording.frequent_confusions(found, most=MOST_CONFUSIONS),
-        "rows": list(zip(found.classes, found.support, found.recall, found.precision, found.f1, strict=True)),
-        "parameters": [(name, value, SETTINGS[name].meaning) for name, value in values.items()],
-        "command": shlex.join(["mnist", "run", *[f"{name}={value}" for name, value in values.items()]]),
-        "created": f"{datetime.fromisoformat(card.created):%d %B %Y, %H:%M} UTC".lstrip("0"),
-    }
-
-
-def _environment(*, autoescape: bool) -> jinja2.Environment:
+def _render(template: str, run: Run, **variables: object) -> str:
+    """Fill a template with what both show, and with further variables."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.mnist.report", "templates"),
-        autoescape=autoescape,
+        autoescape=jinja2.select_autoescape(["html"]),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Callable[..., str]] = {
+    environment.filters |= {
         "percent": wording.percent,
         "count": lambda number: f"{number:,}",
         "picture": encode_picture,
         "svg": lambda chart, name: render_svg(chart.figure, name=name),
         "plain": _escape_markdown,
     }
-    environment.filters.update(filters)
-    return environment
+    found, card = run.evaluation, run.card
+    values = {name: spell(value) for name, value in run.parameters.items() if value is not None}
+    return environment.get_template(template).render(
+        run=run,
+        found=found,
+        card=card,
+        where_it_fails=wording.say_where_it_fails(found),
+        calibrated=wording.say_how_calibrated(found, label_smoothing=card.recipe.get("label_smoothing", 0)),
+        confusions=wording.frequent_confusions(found, most=MOST_CONFUSIONS),
+        rows=list(zip(found.classes, found.support, found.recall, found.precision, found.f1, strict=True)),
+        parameters=[(name, values.get(name, "not recorded"), SETTINGS[name].meaning) for name in run.parameters],
+        command=shlex.join(["mnist", "run", *[f"{name}={value}" for name, value in values.items()]]),
+        created=f"{datetime.fromisoformat(card.created):%d %B %Y, %H:%M} UTC".lstrip("0"),
+        **variables,
+    )
 
 
 def _escape_markdown(text: str) -> str:

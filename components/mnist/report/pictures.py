@@ -67,22 +67,32 @@ def spread_samples(labels: np.ndarray, *, most: int) -> np.ndarray:
     return by_class[np.unique(np.linspace(0, len(labels) - 1, min(most, len(labels))).astype(int))]
 
 
-def show_mistakes(run: Run) -> list[Picture]:
-    """The most confident mistakes."""
-    return _show(run, confident_mistakes(run.test.labels, run.probabilities, most=MOST_PICTURES))
+def show_pictures(run: Run) -> dict[str, list[Picture]]:
+    """The pictures to show: "mistakes", the most confident first, and "samples", right or wrong."""
+    labels, probabilities = run.test.labels, run.probabilities
+    return {
+        "mistakes": _look_up(run, confident_mistakes(labels, probabilities, most=MOST_PICTURES)),
+        "samples": _look_up(run, spread_samples(labels, most=MOST_PICTURES)),
+    }
 
 
-def show_samples(run: Run) -> list[Picture]:
-    """Images spread over the classes, right or wrong."""
-    return _show(run, spread_samples(run.test.labels, most=MOST_PICTURES))
+def draw_grid(pictures: list[Picture]) -> Figure:
+    """Draw pictures with their predictions as one chart."""
+    captions = []
+    for picture in pictures:
+        names = (picture.true, picture.predicted, picture.second)
+        true, predicted, second = (charts.shorten(name, longest=LONGEST_CAPTION) for name in names)
+        confidence, second_probability = percent(picture.confidence, 1), percent(picture.second_probability, 1)
+        captions.append(
+            f"{true} → {predicted}\n{confidence}"
+            if picture.is_wrong
+            else f"{predicted}  {confidence}\nthen {second} {second_probability}"
+        )
+    images = np.array([picture.image for picture in pictures], np.uint8)
+    return charts.draw_pictures(images, captions, wrong=[picture.is_wrong for picture in pictures])
 
 
-def draw_grids(run: Run) -> dict[str, Figure]:
-    """Draw both kinds of pictures as charts, by the name of their file."""
-    return {"mistakes": _draw_grid(show_mistakes(run)), "samples": _draw_grid(show_samples(run))}
-
-
-def _show(run: Run, numbers: np.ndarray) -> list[Picture]:
+def _look_up(run: Run, numbers: np.ndarray) -> list[Picture]:
     classes = run.evaluation.classes
     pictures = []
     for number in numbers.tolist():
@@ -102,18 +112,3 @@ def _show(run: Run, numbers: np.ndarray) -> list[Picture]:
             )
         )
     return pictures
-
-
-def _draw_grid(pictures: list[Picture]) -> Figure:
-    captions = []
-    for picture in pictures:
-        names = (picture.true, picture.predicted, picture.second)
-        true, predicted, second = (charts.shorten(name, longest=LONGEST_CAPTION) for name in names)
-        confidence, second_probability = percent(picture.confidence, 1), percent(picture.second_probability, 1)
-        captions.append(
-            f"{true} → {predicted}\n{confidence}"
-            if picture.is_wrong
-            else f"{predicted}  {confidence}\nthen {second} {second_probability}"
-        )
-    images = np.array([picture.image for picture in pictures], np.uint8)
-    return charts.draw_pictures(images, captions, wrong=[picture.is_wrong for picture in pictures])

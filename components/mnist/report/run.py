@@ -1,7 +1,7 @@
 """Everything that the report shows of one run, read from what the other steps wrote and checked to belong together."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +41,10 @@ class Run:
         return self.training, self.validation, self.test.manifest
 
     @property
-    def parameters(self) -> dict[str, Value]:
-        """The pipeline's parameters in its order; those of other versions of the project are left out."""
-        values = {"source": self.training.source, **self.training.settings, **asdict(self.card.recipe)}
-        return {name: values[name] for name in SETTINGS if name in values}
+    def parameters(self) -> dict[str, Value | None]:
+        """The pipeline's parameters in its order; None for one that is newer than the run."""
+        values = {"source": self.training.source, **self.training.settings, **self.card.recipe}
+        return {name: values.get(name) for name in SETTINGS}
 
 
 def read_run(

@@ -6,7 +6,7 @@ from components.mnist.errors import reports_errors
 from components.mnist.files import replacing, write_text
 from components.mnist.progress import say
 from components.mnist.report.pages import draw_charts, render_page, render_summary
-from components.mnist.report.pictures import draw_grids
+from components.mnist.report.pictures import draw_grid, show_pictures
 from components.mnist.report.rendering import render_png
 from components.mnist.report.run import read_run
 
@@ -44,9 +44,10 @@ def write_report(
         validation_folder=validation_folder,
         test_folder=test_folder,
     )
-    charts = draw_charts(run)
-    page, summary = render_page(run, charts), render_summary(run)
-    figures = {name: chart.figure for name, chart in charts.items()} | draw_grids(run)
+    charts, pictures = draw_charts(run), show_pictures(run)
+    page, summary = render_page(run, charts, pictures), render_summary(run)
+    figures = {name: chart.figure for name, chart in charts.items()}
+    figures |= {name: draw_grid(shown) for name, shown in pictures.items()}
     with replacing(figures_folder) as new:
         new.mkdir()
         for name, figure in figures.items():

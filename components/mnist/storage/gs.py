@@ -6,6 +6,7 @@ How objects become files is in `transfers.py`; this module deals with addresses,
 import contextlib
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"[gG][sS]://([a-z0-9][a-z0-9._-]*[a-z0-9])/*(.*?)/*", re.DOTALL)
 SIGN_IN = "Sign in with `gcloud auth application-default login`"
-LONGEST_WORDS = 200  # of what the library says
+LONGEST_QUOTE = 200  # characters
 
 
 def fetch(address: str, workspace: Path, *, is_usable: Callable[[str], bool], usable: str) -> Path:
@@ -38,10 +39,9 @@ def fetch(address: str, workspace: Path, *, is_usable: Callable[[str], bool], us
         UnreachableError: No credentials, no network, no permission, a damaged transfer, no such object.
         DataError: Nothing is usable, or it does not fit on the disk.
     """
-    bucket, path = _split(address)
-    with _explaining(address, bucket):
-        found = _find(_connect(), address, bucket, path)
-        if not isinstance(found, dict):
+    with _open(address) as (bucket, path):
+        found = _find(bucket, path, address)
+        if "" in found:
             return _save(address, found, workspace / _to_path(address, PurePosixPath(path).name), None)
         chosen = {name: blob for name, blob in found.items() if is_usable(PurePosixPath(name).name)}
         if not chosen:
@@ -64,10 +64,9 @@ def copy(address: str, target: Path, *, on_progress: OnProgress | None = None) -
         UnreachableError: No credentials, no network, no permission, a damaged transfer, no such object.
         DataError: The target cannot be written, or objects have names that files cannot have.
     """
-    bucket, path = _split(address)
     try:
-        with replacing(target) as new, _explaining(address, bucket):
-            _save(address, _find(_connect(), address, bucket, path), new, on_progress)
+        with _open(address) as (bucket, path), replacing(target) as new:
+            _save(address, _find(bucket, path, address), new, on_progress)
     except OSError as error:  # of files: those of the network have become UnreachableError
         raise DataError(
             f"{target}: cannot be written ({describe(error)}). Choose another path, or free some space."
@@ -81,9 +80,8 @@ def list_objects(address: str) -> dict[str, int]:
         UnreachableError: No credentials, no network, no permission, no such bucket.
         DataError: The address names no bucket.
     """
-    bucket, path = _split(address)
-    with _explaining(address, bucket):
-        return {f"gs://{bucket}/{blob.name}": blob.size or 0 for blob in _list(_connect(), bucket, path)}
+    with _open(address) as (bucket, path):
+        return {f"gs://{bucket.name}/{blob.name}": blob.size or 0 for blob in _list(bucket, path)}
 
 
 def find_missing_permissions(address: str, required: Sequence[str]) -> list[str]:
@@ -97,24 +95,14 @@ def find_missing_permissions(address: str, required: Sequence[str]) -> list[str]
         UnreachableError: No credentials, no network, no such bucket, or it may not be seen.
         DataError: The address names no bucket.
     """
-    bucket, _ = _split(address)
-    with _explaining(address, bucket):
-        handle = _connect(allow_anonymous=False).bucket(bucket)
-        granted = handle.test_iam_permissions(
+    with _open(address, allow_anonymous=False) as (bucket, _):
+        granted = bucket.test_iam_permissions(
             list(required), timeout=transfers.REQUEST_SECONDS, retry=transfers.retry_policy()
         )
     return [permission for permission in required if permission not in granted]
 
 
-def _split(address: str) -> tuple[str, str]:
-    """Bucket and path."""
-    match = ADDRESS.fullmatch(address)
-    if not match:
-        raise DataError(f"{address}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
-    return match[1], match[2]
-
-
-def _connect(*, allow_anonymous: bool = True) -> "storage.Client":
+def _connect(*, allow_anonymous: bool) -> "storage.Client":
     # Imported late: only gs:// addresses need it, and it is slow.
     import google.cloud.storage as storage
     from google.auth.exceptions import DefaultCredentialsError
@@ -129,24 +117,26 @@ def _connect(*, allow_anonymous: bool = True) -> "storage.Client":
 
 
 @contextlib.contextmanager
-def _explaining(address: str, bucket: str) -> Iterator[None]:
-    """Turn the library's errors into the project's."""
+def _open(address: str, *, allow_anonymous: bool = True) -> Iterator[tuple["storage.Bucket", str]]:
+    """Give the bucket and the path of an address, and turn the library's errors into the project's."""
     import requests
     import urllib3
     from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, InvalidOperation, TransportError
-    from google.cloud.exceptions import GoogleCloudError
 
-    network = (GoogleAPIError, GoogleCloudError, requests.RequestException, urllib3.exceptions.HTTPError)
+    match = ADDRESS.fullmatch(address)
+    if not match:
+        raise DataError(f"{address}: names no bucket; expected gs://bucket/file or gs://bucket/folder.")
+    network = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
     try:
-        yield
+        yield _connect(allow_anonymous=allow_anonymous).bucket(match[1]), match[2]
     except NotFound as error:
         raise UnreachableError(
-            f"{address}: no bucket {bucket}, or the object is gone. Check the address.", status=404
+            f"{address}: no bucket {match[1]}, or the object is gone. Check the address.", status=404
         ) from error
     except (Forbidden, Unauthorized) as error:
         raise UnreachableError(
-            f"{address}: may not be read with your credentials ({_shorten(describe(error))}). {SIGN_IN}, or ask its "
+            f"{address}: may not be read with your credentials ({_quote(describe(error))}). {SIGN_IN}, or ask its "
             "owner for the role Storage Object Viewer.",
             status=403,
         ) from error
@@ -154,41 +144,31 @@ def _explaining(address: str, bucket: str) -> Iterator[None]:
         raise UnreachableError(
             f"{address}: not public, and no Google Cloud credentials were found. {SIGN_IN}.", status=401
         ) from error
-    except DefaultCredentialsError as error:
+    except (GoogleAPIError, TransportError, *network) as error:
         raise UnreachableError(
-            f"{address}: no Google Cloud credentials were found ({_first_words(error)}). {SIGN_IN}.", status=401
-        ) from None  # as below
-    except (*network, TransportError, ConnectionError, TimeoutError) as error:
-        raise UnreachableError(
-            f"{address}: cannot be reached ({_shorten(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} "
+            f"{address}: cannot be reached ({_quote(find_cause(error))}), tried for {transfers.GIVE_UP_SECONDS} "
             "seconds. Check the network."
         ) from error
     except GoogleAuthError as error:
-        raise UnreachableError(
-            f"{address}: Google does not accept your credentials, which may have expired ({_first_words(error)}). "
-            f"{SIGN_IN}.",
-            status=401,
-        ) from None  # a traceback would show everything that the sign-in server answered
+        found = "Google does not accept your credentials, which may have expired"
+        if isinstance(error, DefaultCredentialsError):
+            found = "no Google Cloud credentials were found"
+        # The first argument only, and no traceback: the others are what the sign-in server answered, with tokens in it.
+        words = _quote(error.args[0] if error.args else type(error).__name__)
+        raise UnreachableError(f"{address}: {found} ({words}). {SIGN_IN}.", status=401) from None
 
 
-def _first_words(error: Exception) -> str:
-    """The first argument only: others may be what the sign-in server answered, with tokens in it."""
-    return _shorten(" ".join(str(error.args[0]).split()).rstrip(".") if error.args else type(error).__name__)
+def _quote(words: object) -> str:
+    """What a library says: in one line, short, and without tokens."""
+    return textwrap.shorten(mask_tokens(str(words).strip().rstrip(".")), LONGEST_QUOTE)
 
 
-def _shorten(words: str) -> str:
-    words = mask_tokens(words)
-    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
-
-
-def _find(client: "storage.Client", address: str, bucket: str, path: str) -> "storage.Blob | dict[str, storage.Blob]":
-    """One object, or those below it by the rest of their names."""
-    handle = client.bucket(bucket)
-    timeout, retry = transfers.REQUEST_SECONDS, transfers.retry_policy()
-    if path and (blob := handle.get_blob(path, timeout=timeout, retry=retry)):
-        return blob
+def _find(bucket: "storage.Bucket", path: str, address: str) -> "dict[str, storage.Blob]":
+    """Objects below a path by the rest of their names; or one object at the path, whose rest is empty."""
+    if path and (blob := bucket.get_blob(path, timeout=transfers.REQUEST_SECONDS, retry=transfers.retry_policy())):
+        return {"": blob}
     start = len(f"{path}/") if path else 0
-    blobs = {blob.name[start:]: blob for blob in _list(client, bucket, path)}
+    blobs = {blob.name[start:]: blob for blob in _list(bucket, path)}
     if not blobs:
         raise UnreachableError(
             f"{address}: no such object, and none below it. Check the address for typing errors.", status=404
@@ -196,27 +176,22 @@ def _find(client: "storage.Client", address: str, bucket: str, path: str) -> "st
     return blobs
 
 
-def _list(client: "storage.Client", bucket: str, path: str) -> Iterator["storage.Blob"]:
+def _list(bucket: "storage.Bucket", path: str) -> Iterator["storage.Blob"]:
     """Every object below a path, without the placeholders of folders."""
-    listing = client.list_blobs(
-        bucket, prefix=f"{path}/" if path else "", retry=transfers.retry_policy(), timeout=transfers.REQUEST_SECONDS
+    listing = bucket.list_blobs(
+        prefix=f"{path}/" if path else "", retry=transfers.retry_policy(), timeout=transfers.REQUEST_SECONDS
     )
     return (blob for blob in listing if not blob.name.endswith("/"))
 
 
-def _save(
-    address: str, found: "storage.Blob | dict[str, storage.Blob]", target: Path, on_progress: OnProgress | None
-) -> Path:
-    """Download one object to a file, or several to a folder."""
-    if isinstance(found, dict):
-        blobs = {target / _to_path(address, name): blob for name, blob in found.items()}
-        if both := next((path for path in blobs if not blobs.keys().isdisjoint(path.parents)), None):
-            raise DataError(
-                f"{address}: {both.relative_to(target)} lies below an object, which cannot be both a file and a folder "
-                "here. Rename one."
-            )
-    else:
-        blobs = {target: found}
+def _save(address: str, found: "dict[str, storage.Blob]", target: Path, on_progress: OnProgress | None) -> Path:
+    """Download objects to a folder, or the one whose name is empty to a file."""
+    blobs = {target / _to_path(address, name) if name else target: blob for name, blob in found.items()}
+    if both := next((path for path in blobs if not blobs.keys().isdisjoint(path.parents)), None):
+        raise DataError(
+            f"{address}: {both.relative_to(target)} lies below an object, which cannot be both a file and a folder "
+            "here. Rename one."
+        )
     total = sum(blob.size or 0 for blob in blobs.values())
     transfers.save_objects(blobs, on_progress=on_progress or report_download(address.rstrip("/"), total))
     return target

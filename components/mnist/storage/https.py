@@ -1,5 +1,6 @@
 """Files from https:// addresses: complete and checked under their name, or missing."""
 
+import contextlib
 import ipaddress
 import shutil
 import time
@@ -42,18 +43,14 @@ def check_address(address: str) -> None:
     parts = urlsplit(address)
     if not parts.hostname:
         raise DataError(f"{public(address)}: names no host; expected https://host/path.")
-    if parts.scheme != "https" and not _is_this_machine(parts.hostname):
+    is_this_machine = parts.hostname == "localhost"
+    with contextlib.suppress(ValueError):  # a name
+        is_this_machine = ipaddress.ip_address(parts.hostname).is_loopback
+    if parts.scheme != "https" and not is_this_machine:
         raise DataError(
             f"{public(address)}: {parts.scheme}:// is not read because data could be changed on the way; expected "
             "https://, or http:// on this machine only."
         )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def download(address: str, target: Path, *, sha256: str | None, on_progress: OnProgress | None = None) -> None:
@@ -74,13 +71,12 @@ def download(address: str, target: Path, *, sha256: str | None, on_progress: OnP
     check_address(address)
     try:
         with open_partial(target, address) as partial, _Session() as session:
-            sums = _receive_all(session, address, partial, on_progress)
-            difference = _find_difference(partial, sha256, sums)
+            expected = [("sha256", sha256)] if sha256 else []
+            difference = _receive_all(session, address, partial, expected, on_progress)
             if difference and partial.is_pieced:
                 # The server may have changed the file without changing its validator: fetch it in one piece.
                 partial.clear()
-                sums = _receive_all(session, address, partial, on_progress)
-                difference = _find_difference(partial, sha256, sums)
+                difference = _receive_all(session, address, partial, expected, on_progress)
             if difference:
                 partial.clear()
                 raise UnreachableError(
@@ -93,19 +89,15 @@ def download(address: str, target: Path, *, sha256: str | None, on_progress: OnP
         ) from error
 
 
-def _find_difference(partial: Partial, sha256: str | None, sums: tuple[Sum, ...]) -> str | None:
-    return find_difference(partial.path, [("sha256", sha256), *sums] if sha256 else sums)
-
-
 def _receive_all(
-    session: requests.Session, address: str, partial: Partial, on_progress: OnProgress | None
-) -> tuple[Sum, ...]:
-    """Fetch the rest of a file; returns the sums that the server announced for all of it."""
+    session: requests.Session, address: str, partial: Partial, expected: list[Sum], on_progress: OnProgress | None
+) -> str | None:
+    """Fetch the rest of a file; returns how it differs from its expected and announced sums, in words."""
     attempt, furthest = 1, partial.size
     while True:
         try:
             if (sums := _receive(session, address, partial, on_progress)) is not None:
-                return sums
+                return find_difference(partial.path, [*expected, *sums])
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             attempt = 1 if partial.version and partial.size > furthest else attempt + 1
             furthest = max(furthest, partial.size)
@@ -189,21 +181,20 @@ class _Session(requests.Session):
 def _check_response(name: str, response: requests.Response) -> None:
     code, answer = response.status_code, f"{response.status_code} {response.reason}"
     if code in (401, 403):
-        raise UnreachableError(
-            f"{name}: the server refuses it ({answer}); expected a public address. Check that it is right and that "
-            "everyone may read it, or copy the file here by other means and give its path.",
-            status=code,
+        problem = (
+            f"the server refuses it ({answer}); expected a public address. Check that it is right and that everyone "
+            "may read it, or copy the file here by other means and give its path."
         )
-    if code in MISSING:
-        raise UnreachableError(f"{name}: not found ({answer}). Check the address for typing errors.", status=code)
-    if code != 200 and not (code == 206 and "Range" in response.request.headers):
+    elif code in MISSING:
+        problem = f"not found ({answer}). Check the address for typing errors."
+    elif code != 200 and not (code == 206 and "Range" in response.request.headers):
         tried = f", tried {TRIES} times" if code in TRANSIENT else ""
-        raise UnreachableError(
-            f"{name}: the server answered {answer}{tried}; expected the file. Try later.", status=code
+        problem = f"the server answered {answer}{tried}; expected the file. Try later."
+    elif "html" in response.headers.get("Content-Type", ""):
+        problem = (
+            "looks like an HTML page; expected data. Check that the address is that of the file itself, and whether "
+            "you need to sign in."
         )
-    if "html" in response.headers.get("Content-Type", ""):
-        raise UnreachableError(
-            f"{name}: looks like an HTML page; expected data. Check that the address is that of the file itself, and "
-            "whether you need to sign in.",
-            status=code,
-        )
+    else:
+        return
+    raise UnreachableError(f"{name}: {problem}", status=code)

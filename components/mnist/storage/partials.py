@@ -33,8 +33,14 @@ class Partial:
         # Hashed, because an address may hold a password or a signature.
         self._address = sha256(address.encode()).hexdigest()
         self._note = note
-        self.version = self._read_note()
+        self.version: Version | None = None
         self.is_pieced = False
+        # A missing or damaged note, and one of another address, leave nothing to continue.
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            written = json.loads(note.read_text(encoding="utf-8")) if note else {}
+            if written.pop("address") == self._address:
+                sums = tuple((str(algorithm), str(value)) for algorithm, value in written.pop("sums"))
+                self.version = Version(str(written["validator"]), int(written["total"]), sums)
         if self.version is None or self.size > self.version.total:
             self.clear()
 
@@ -84,18 +90,6 @@ class Partial:
             self._remove_note()
             self.path.unlink(missing_ok=True)
         self._file.close()
-
-    def _read_note(self) -> Version | None:
-        if not self._note:
-            return None
-        try:
-            note = json.loads(self._note.read_text(encoding="utf-8"))
-            if note.pop("address") != self._address:
-                return None
-            sums = tuple((str(algorithm), str(value)) for algorithm, value in note.pop("sums"))
-            return Version(str(note["validator"]), int(note["total"]), sums)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
 
     def _remove_note(self) -> None:
         if self._note:

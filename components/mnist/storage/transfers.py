@@ -120,7 +120,14 @@ def _save(blob: "storage.Blob", path: Path, meter: _Meter) -> None:
         meter.add(-arrived)
     # A .gz file that is stored with this encoding means the file itself, which stays packed.
     if encoding == "gzip" and path.suffix != ".gz":
-        _unpack(path)
+        packed = path.rename(path.with_name(f".{path.name}.packed"))
+        try:
+            with gzip.open(packed) as source, path.open("wb") as file:
+                shutil.copyfileobj(source, file)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{path.name}: stored with the encoding gzip, but is not packed so ({error}).") from error
+        finally:
+            packed.unlink()
 
 
 def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None:
@@ -145,15 +152,3 @@ def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None
                 if file.tell() == start:
                     raise
                 time.sleep(BACKOFF_SECONDS)
-
-
-def _unpack(path: Path) -> None:
-    packed = path.with_name(f".{path.name}.packed")
-    path.rename(packed)
-    try:
-        with gzip.open(packed) as source, path.open("wb") as file:
-            shutil.copyfileobj(source, file)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path.name}: stored with the encoding gzip, but is not packed so ({error}).") from error
-    finally:
-        packed.unlink()

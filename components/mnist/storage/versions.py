@@ -32,10 +32,15 @@ class Version:
 
 def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version | None:
     """The version that a response with a whole file holds; None when its rest could not be asked for later."""
-    total, validator = read_length(response), _find_validator(response)
-    if total is None or validator is None or response.headers.get("Accept-Ranges", "").lower() == "none":
+    total, headers = read_length(response), response.headers
+    if total is None or headers.get("Accept-Ranges", "").lower() == "none":
         return None
-    return Version(validator, total, sums)
+    if re.fullmatch(r'"[\x21\x23-\x7e]*"', etag := headers.get("ETag", "")):
+        return Version(etag, total, sums)
+    changed, now = (parsedate_tz(headers.get(name, "")) for name in ("Last-Modified", "Date"))
+    if changed and now and mktime_tz(now) - mktime_tz(changed) >= SETTLED_SECONDS:
+        return Version(headers["Last-Modified"], total, sums)
+    return None
 
 
 def continues(response: requests.Response, version: Version, start: int) -> bool:
@@ -56,13 +61,3 @@ def read_length(response: requests.Response) -> int | None:
     """The bytes that a response announces, None where it announces no number."""
     length = response.headers.get("Content-Length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None
-
-
-def _find_validator(response: requests.Response) -> str | None:
-    headers = response.headers
-    if re.fullmatch(r'"[\x21\x23-\x7e]*"', etag := headers.get("ETag", "")):
-        return etag
-    changed, now = (parsedate_tz(headers.get(name, "")) for name in ("Last-Modified", "Date"))
-    if changed and now and mktime_tz(now) - mktime_tz(changed) >= SETTLED_SECONDS:
-        return headers["Last-Modified"]
-    return None

@@ -52,7 +52,10 @@ class Batches(keras.utils.PyDataset):
         rows: slice | np.ndarray = slice(index * self.batch_size, (index + 1) * self.batch_size)
         epoch = self.epoch  # read once: another thread may set it
         if self._seed is not None:
-            rows = self._shuffle(self._seed, epoch)[rows]
+            order = self._order  # read once as well
+            if order is None or order[0] != epoch:
+                order = self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(self.count)
+            rows = order[1][rows]
         images, labels = self._dataset.images[rows], self._dataset.labels[rows]  # copied from the mapped file here
         if self._seed is not None and self._shift:
             # A generator per batch: the same shifts in whatever order batches are asked for.
@@ -60,12 +63,6 @@ class Batches(keras.utils.PyDataset):
         one_hot = np.zeros((len(labels), len(self._dataset.manifest.classes)), np.float32)
         one_hot[np.arange(len(labels)), labels] = 1
         return scale(images), one_hot
-
-    def _shuffle(self, seed: int, epoch: int) -> np.ndarray:
-        order = self._order
-        if order is None or order[0] != epoch:
-            order = self._order = epoch, np.random.default_rng([seed, epoch]).permutation(self.count)
-        return order[1]
 
 
 def shift_images(images: np.ndarray, shift: int, random: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ data has been checked: the import takes seconds, and most mistakes show without 
 
 import datetime
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,8 +47,18 @@ def train_model(
     if recipe.require_gpu:
         devices.refuse_without_gpu_files()
     training, validation = read_dataset(training_folder), read_dataset(validation_folder)
-    _refuse_unfit(training, validation, batch_size=recipe.batch_size)
-    recipe = replace(recipe, batch_size=recipe.batch_size or choose_batch_size(len(training.labels)))
+    expected, found = training.manifest.classes, validation.manifest.classes
+    if found != expected:
+        raise DataError(
+            f"the validation data has the classes {', '.join(found)}, but the training data has "
+            f"{', '.join(expected)}. Take both from the same run of `mnist step ingest`."
+        )
+    count = len(training.labels)
+    if recipe.batch_size > count:
+        raise TrainingError(
+            f"batch_size={recipe.batch_size}, but there are only {count:,} training images. Lower batch_size."
+        )
+    recipe = replace(recipe, batch_size=recipe.batch_size or choose_batch_size(count))
 
     devices.prepare_keras()
     from components.mnist.training import fitting
@@ -57,12 +67,11 @@ def train_model(
     device = devices.find_device(require_gpu=recipe.require_gpu)
     devices.make_repeatable(recipe.seed)
     precision = devices.choose_precision(recipe.precision, device)
-    count = len(training.labels)
     say(
         f"{device.name}, {precision}: {count:,} training and {len(validation.labels):,} validation images, "
         f"{recipe.epochs} epochs of {math.ceil(count / recipe.batch_size):,} steps of {recipe.batch_size}"
     )
-    network = build_network(len(training.manifest.classes), precision=precision)
+    network = build_network(len(expected), precision=precision)
     fit = fitting.fit_network(network, training, validation, recipe=recipe)
     with replacing(model_folder) as new_model, replacing(history_folder) as new_history:
         new_model.mkdir()
@@ -104,7 +113,7 @@ def _write_model(
         classes=training.manifest.classes,
         parameters=network.count_params(),
         input=INPUT,
-        recipe=recipe,
+        recipe=asdict(recipe),
         data={
             "source": training.manifest.source,
             "origin": training.manifest.origin,
@@ -128,25 +137,3 @@ def _write_model(
     )
     write_card(folder, card)
     return card
-
-
-def _refuse_unfit(training: Dataset, validation: Dataset, *, batch_size: int) -> None:
-    expected, found = training.manifest.classes, validation.manifest.classes
-    if found != expected:
-        raise DataError(
-            f"the validation data has the classes {', '.join(found)}, but the training data has "
-            f"{', '.join(expected)}. Take both from the same run of `mnist step ingest`."
-        )
-    for dataset in (training, validation):
-        split, count = dataset.manifest.split, len(dataset.labels)
-        if not count:
-            raise DataError(f"the {split} data has no images; at least one is needed. Give ingest more images.")
-        if (largest := int(dataset.labels.max())) >= len(expected):
-            raise DataError(
-                f"the {split} data has the label {largest}, but there are only {len(expected)} classes, from 0. "
-                "Make it again with `mnist step ingest`."
-            )
-    if batch_size > len(training.labels):
-        raise TrainingError(
-            f"batch_size={batch_size}, but there are only {len(training.labels):,} training images. Lower batch_size."
-        )

@@ -645,14 +645,23 @@ def test_folders_with_nothing_usable_are_refused_with_what_they_hold(digits):
     Path("texts/a.csv").touch()
     assert "texts: holds a.csv; expected the four IDX files" in refuse("texts")
     write_pictures(Path("outer/inner"), digits["x_train"], digits["y_train"])
-    assert "outer: holds inner; expected the four IDX files, .npz files, or class folders with PNG or JPEG pictures. "
-    assert "Did you mean outer/inner?" in refuse("outer")
+    assert (
+        "outer: holds inner; expected the four IDX files, .npz files, or class folders with PNG or JPEG pictures. "
+        "Did you mean outer/inner?"
+    ) in refuse("outer")
     shutil.copytree("outer/inner/3", "flat")
     assert "Sort the pictures into a folder for each class, named as the class." in refuse("flat")
     shutil.copytree("outer/inner/3", "single/3")
     assert "single: holds the folder 3; expected a folder for each class, at least two" in refuse("single")
     (Path("outer/inner") / "eleven").mkdir()
     assert "outer/inner/eleven: no PNG or JPEG pictures in it (found: nothing); expected some" in refuse("outer/inner")
+
+
+def test_a_test_without_pictures_is_refused(digits):
+    write_pictures(Path("set/train"), digits["x_train"], digits["y_train"])
+    for name in "01":
+        Path("set/test", name).mkdir(parents=True)
+    assert "set/test: no PNG or JPEG pictures in its class folders; expected some." in refuse("set")
 
 
 def test_a_test_class_that_training_lacks_is_refused(digits):

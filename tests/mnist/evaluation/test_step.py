@@ -102,7 +102,7 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 def test_a_model_of_other_classes_is_refused(run_folder: Path) -> None:
     change_json(run_folder / "model/model.json", classes=[*"abcdefghij"])
-    with pytest.raises(ModelError, match=r"was trained on 10 classes \(a, b, .*\), but .*test has 10 classes \(0, 1, "):
+    with pytest.raises(ModelError, match=r"was trained on the classes a, b, .*, but .*test has 0, 1, "):
         evaluate(run_folder)
 
 
@@ -151,7 +151,7 @@ def test_a_missing_folder_is_named(run_folder: Path, folder: str) -> None:
 def test_a_refused_evaluation_leaves_the_last_one_untouched(run_folder: Path) -> None:
     before = evaluate(run_folder)
     change_json(run_folder / "model/model.json", classes=[*"abcdefghij"])
-    with pytest.raises(ModelError, match="was trained on 10 classes"):
+    with pytest.raises(ModelError, match="was trained on the classes"):
         evaluate(run_folder)
     assert read_evaluation(run_folder / "metrics") == before
     assert sorted(path.name for path in (run_folder / "metrics").iterdir()) == ["metrics.json"]

@@ -18,6 +18,7 @@ from components.mnist.data.datasets import read_dataset, write_dataset
 from components.mnist.data.leakage import count_repeated
 from components.mnist.errors import DataError, ModelError
 from components.mnist.evaluation.step import evaluate_model
+from components.mnist.model import read_card
 from components.mnist.report.step import write_report
 from components.mnist.settings import SETTINGS
 from tests.conftest import write_linear_model
@@ -162,6 +163,18 @@ def test_the_command_repeats_the_run(page: str) -> None:
     assert [value.partition("=")[0] for value in values] == list(SETTINGS)
 
 
+def test_a_model_older_than_one_parameter_and_newer_than_another_keeps_its_recipe(run_folder: Path) -> None:
+    recipe = json.loads((run_folder / "model/model.json").read_text())["recipe"]
+    written = {name: value for name, value in recipe.items() if name != "shift"} | {"dropout": 0.5}
+    change_json(run_folder / "model/model.json", recipe=written)
+    assert read_card(run_folder / "model").recipe == written
+    evaluate(run_folder)
+    page = report(run_folder)
+    assert re.search(r"shift<div class=\"meaning\">[^<]*</div></th><td>not recorded</td>", page)
+    assert "shift=" not in page
+    assert "| shift | not recorded |" in (run_folder / "out/summary.md").read_text()
+
+
 def test_what_was_run_can_be_read(drawn: Path, page: str) -> None:
     for part in ("training", "validation", "test"):
         assert read_dataset(drawn / part).manifest.sha256 in page
@@ -297,7 +310,7 @@ def card_without_metrics(run: Path) -> None:
         (
             card_without_metrics,
             ModelError,
-            r"model\.json: expected a card .*training_accuracy.*Train again",
+            r"model\.json: damaged, or not the card of a model .*training_accuracy.*Train again",
         ),
     ],
 )
