@@ -8,6 +8,7 @@ from kfp import dsl
 from kfp.dsl import base_component
 
 from pipelines import single_step
+from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
 
@@ -33,8 +34,9 @@ def adopt(given: dsl.Input[Foreign]) -> None:
     [(slice_up, "system.SlicedClassificationMetrics"), (adopt, Foreign.schema_title)],
 )
 def test_an_artifact_of_any_type_can_be_given(
-    component: base_component.BaseComponent, title: str, tmp_path: Path
+    component: base_component.BaseComponent, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(STEPS, component.name, Step(component))
     inputs = single_step.read_inputs(component)
     folders = single_step.check_folders({"given": str(tmp_path)}, inputs)
     pipeline = single_step.build(component, {}, folders, Placement())
