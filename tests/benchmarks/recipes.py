@@ -113,7 +113,7 @@ def split(source: str, fraction: float, seed: int, folder: Path) -> None:
 def train(data: Path, variant: Variant, *, seed: int) -> tuple[float, float, int]:
     """Accuracy and loss of the kept epoch on validation data, and its number."""
     training, validation = read_dataset(data / "training"), read_dataset(data / "validation")
-    batch_size = variant.recipe.batch_size or choose_batch_size(len(training.labels))
+    batch_size = choose_batch_size(variant.recipe.batch_size, images=len(training.labels))
     devices.make_repeatable(seed)
     with ExitStack() as stack:
         stack.enter_context(patch.multiple(fitting, BETA_1=variant.betas[0], BETA_2=variant.betas[1]))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.mnist.data.datasets import Dataset, read_dataset
-from components.mnist.errors import DataError, TrainingError, reports_errors
+from components.mnist.errors import DataError, reports_errors
 from components.mnist.files import replacing
 from components.mnist.history import write_history
 from components.mnist.model import INPUT, ModelCard, TrainingMetrics, write_card
@@ -41,7 +41,7 @@ def train_model(
     Raises:
         DataError: A data set is damaged, or the two do not belong together.
         DeviceError: A GPU is required and there is none.
-        TrainingError: The batch is larger than the data, or the loss became infinite or not a number.
+        TrainingError: The loss became infinite or not a number.
         ModelError: model.onnx and model.keras give different probabilities.
     """
     if recipe.require_gpu:
@@ -54,11 +54,7 @@ def train_model(
             f"{', '.join(expected)}. Take both from the same run of `mnist step ingest`."
         )
     count = len(training.labels)
-    if recipe.batch_size > count:
-        raise TrainingError(
-            f"batch_size={recipe.batch_size}, but there are only {count:,} training images. Lower batch_size."
-        )
-    recipe = replace(recipe, batch_size=recipe.batch_size or choose_batch_size(count))
+    recipe = replace(recipe, batch_size=choose_batch_size(recipe.batch_size, images=count))
 
     devices.prepare_keras()
     from components.mnist.training import fitting
@@ -87,8 +83,14 @@ def train_model(
     return card
 
 
-def choose_batch_size(images: int) -> int:
-    """What `batch_size=0` means: 128, halved until an epoch of so many images has 40 steps, but not below 16."""
+def choose_batch_size(batch_size: int, *, images: int) -> int:
+    """Return the batch size to train with: as given, but at most all images.
+
+    0 means 128, halved until an epoch has 40 steps, but not below 16.
+    """
+    # Not an error: a platform would retry it, and only fail again.
+    if batch_size:
+        return min(batch_size, images)
     size = LARGEST_BATCH
     while size > SMALLEST_BATCH and images < STEPS_PER_EPOCH * size:
         size //= 2

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from components.mnist.data.datasets import read_dataset, read_manifest, write_dataset
-from components.mnist.errors import DataError, DeviceError, ModelError, TrainingError
+from components.mnist.errors import DataError, DeviceError, ModelError
 from components.mnist.history import Epoch
 from components.mnist.model import load_classifier, read_card
 from components.mnist.training import devices, export
@@ -204,12 +204,9 @@ def test_a_failure_leaves_what_was_there(
     assert (error["error"], error["expected"]) == ("ModelError", True)
 
 
-def test_a_batch_larger_than_the_data_is_refused(data: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(
-        TrainingError, match=r"batch_size=201, but there are only 200 training images\. Lower batch_size"
-    ):
-        train_model(recipe=dataclasses.replace(RECIPE, batch_size=201), **data, **outputs(tmp_path))
-    assert not list(tmp_path.iterdir())
+def test_a_batch_larger_than_the_data_takes_all_of_it() -> None:
+    assert choose_batch_size(8192, images=200) == 200
+    assert choose_batch_size(200, images=200) == 200
 
 
 def test_data_sets_with_different_classes_are_refused(
@@ -241,7 +238,7 @@ def test_data_that_nothing_can_be_learned_from_is_refused(
     ("images", "batch_size"), [(54_000, 128), (5_120, 128), (5_119, 64), (1_293, 32), (200, 16), (9, 9)]
 )
 def test_small_data_gets_small_batches_when_no_size_is_given(images: int, batch_size: int) -> None:
-    assert choose_batch_size(images) == batch_size
+    assert choose_batch_size(0, images=images) == batch_size
 
 
 def test_a_missing_data_set_is_named(data: dict[str, Path], tmp_path: Path) -> None:
