@@ -75,7 +75,7 @@ def _complete_pair(names: Iterable[str], incomplete: str) -> list[str]:
 
 
 def _list_values(name: str) -> list[str]:
-    """The choices of a parameter; none for a number or a text, nor for an artifact, where shells offer files."""
+    """The choices of a parameter; none for a number, a text or an artifact, for which bash offers files."""
     setting = SETTINGS.get(name)
     if setting is None:
         return []

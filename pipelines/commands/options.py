@@ -23,22 +23,23 @@ Check = Callable[[typer.Context, Any], None]
 
 
 class Command(TyperCommand):
-    """A command that shows a required argument as NAME, not {NAME}, and helps who writes a parameter as an option."""
+    """A command whose usage line is without Typer's braces, and that explains a parameter written as an option."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The words of the usage line."""
+        """The words of the usage line: NAME, where Typer has {NAME}."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words; those such as --epochs 5 get the hint that a parameter is written epochs=5."""
         takes_parameters = any(param.name == "pairs" for param in self.params)
-        for word, following in zip(args, [*args[1:], "-"], strict=False):
-            option, equals, value = word.partition("=")
-            name = option.removeprefix("--").replace("-", "_")
-            if takes_parameters and option.startswith("--") and name in SETTINGS and not ctx.resilient_parsing:
-                if not equals:
-                    value = "VALUE" if following.startswith("-") else following
-                ctx.fail(f"No such option: {option}; did you mean {name}={value}?")
+        if takes_parameters and not ctx.resilient_parsing:
+            for word, following in zip(args, [*args[1:], "-"], strict=False):
+                option, equals, value = word.partition("=")
+                name = option.removeprefix("--").replace("-", "_")
+                if option.startswith("--") and name in SETTINGS:
+                    if not equals:
+                        value = "VALUE" if following.startswith("-") else following
+                    ctx.fail(f"No such option: {option}; did you mean {name}={value}?")
         return super().parse_args(ctx, args)
 
 
