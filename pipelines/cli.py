@@ -14,9 +14,13 @@ from components.mnist.settings import SETTINGS
 from pipelines.commands import schedule as schedule_command
 from pipelines.commands.options import (
     PROFILES,
+    Command,
+    Inputs,
     On,
+    OnChecked,
     OnProfile,
     OnRunner,
+    Output,
     Pairs,
     Profiles,
     RunId,
@@ -25,6 +29,7 @@ from pipelines.commands.options import (
     Verbose,
     WithParameters,
 )
+from pipelines.parameters import check_values, parse_pairs
 
 app = typer.Typer(
     help="Train, evaluate and look at an image classifier, on the MNIST digits or your own images.",
@@ -64,7 +69,7 @@ def run(
     runs: Runs = Path("runs"),
     verbose: Verbose = False,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Follow a run on a platform to its end, or only submit it.")
+        bool, typer.Option("--wait/--no-wait", help="On a platform: follow the run to its end, or only submit it.")
     ] = True,
     profiles: Profiles = PROFILES,
 ) -> None:
@@ -73,8 +78,6 @@ def run(
     A run on a platform ends with exit code 0 when it succeeded, 1 when it failed, 3 when it was cancelled.
     """
     # Checked before anything slow is imported.
-    from pipelines.parameters import check_values, parse_pairs
-
     given = check_values(parse_pairs(pairs or [], SETTINGS))
 
     from pipelines.commands.run import run_pipeline
@@ -82,13 +85,10 @@ def run(
     run_pipeline(given, on=on, runs=runs, verbose=verbose, wait=wait, profiles=profiles)
 
 
-@app.command()
+@app.command(cls=Command)
 def step(
     name: StepName,
-    pairs: Annotated[
-        list[str] | None,
-        typer.Argument(help="Parameters, and a folder for each input artifact.", metavar="NAME=VALUE"),
-    ] = None,
+    pairs: Inputs = None,
     on: OnRunner = "local",
     runs: Runs = Path("runs"),
     verbose: Verbose = False,
@@ -103,11 +103,7 @@ def step(
 
 
 @app.command("compile")
-def compile_pipeline(
-    on: On = "local",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = None,
-    profiles: Profiles = PROFILES,
-) -> None:
+def compile_pipeline(on: On = "local", output: Output = None, profiles: Profiles = PROFILES) -> None:
     """Compile the pipeline to a YAML file.
 
     It is the file that the runner or the platform takes.
@@ -125,7 +121,7 @@ def params() -> None:
     show_parameters()
 
 
-@app.command()
+@app.command(cls=Command)
 def follow(run_id: RunId, on: OnProfile, runs: Runs = Path("runs"), profiles: Profiles = PROFILES) -> None:
     """Follow a run on a platform to its end.
 
@@ -136,7 +132,7 @@ def follow(run_id: RunId, on: OnProfile, runs: Runs = Path("runs"), profiles: Pr
     follow_run(run_id, on, runs=runs, profiles=profiles)
 
 
-@app.command()
+@app.command(cls=Command)
 def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Cancel a run on a platform."""
     from pipelines.commands.remote import cancel_run
@@ -145,13 +141,7 @@ def cancel(run_id: RunId, on: OnProfile, profiles: Profiles = PROFILES) -> None:
 
 
 @app.command()
-def doctor(
-    on: Annotated[
-        str | None,
-        typer.Option("--on", help="The runner or profile that a run would use.", metavar="RUNNER|PROFILE"),
-    ] = None,
-    profiles: Profiles = PROFILES,
-) -> None:
+def doctor(on: OnChecked = None, profiles: Profiles = PROFILES) -> None:
     """Check what a run needs, and say how to fix what is missing.
 
     It changes nothing. Without --on it checks this machine, and containers as far as they are installed. The exit

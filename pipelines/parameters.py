@@ -16,11 +16,12 @@ def read_defaults(pipeline: "base_component.BaseComponent") -> dict[str, Value]:
     return {name: check(name, spec.default) for name, spec in inputs.items()}
 
 
-def parse_pairs(pairs: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+def parse_pairs(pairs: Iterable[str], known: Iterable[str], *, step: str = "") -> dict[str, str]:
     """Split `name=value` words, as they come from the command line.
 
     Args:
         known: The names that are taken.
+        step: The step whose inputs they are; empty for the pipeline's parameters.
 
     Raises:
         SettingError: A word has no `=`, a name is unknown or is given twice.
@@ -29,8 +30,12 @@ def parse_pairs(pairs: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     parsed: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
+        if not name:
+            raise SettingError(f"{pair}: expected name=value, as in {known[0]}=VALUE.")
         if name not in known:
             hint = suggest(name, known, otherwise=f"expected one of {', '.join(known)}.")
+            if step:
+                raise SettingError(f"{name}: {step} has no such input; {hint}")
             raise SettingError(f"{name}: no such parameter; {hint} `mnist params` lists them all.")
         if not equals:
             raise SettingError(f"{pair}: expected name=value, as in {name}=VALUE.")

@@ -138,7 +138,8 @@ def check(name: str, value: Value) -> Value:
     else:
         is_allowed = setting.low <= converted <= setting.high  # false for NaN
     if not is_allowed:
-        raise SettingError(f"{name}={value}: expected {expected}.")
+        hint = suggest(str(value), setting.choices, otherwise=f"expected {expected}.")
+        raise SettingError(f"{name}={value}: {hint}")
     return converted
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kfp import compiler
 
-from components.mnist.errors import OutputError, SettingError
+from components.mnist.errors import OutputError
 from components.mnist.files import replacing
 from pipelines import compilation, configuration, training
 from pipelines.commands.console import console
@@ -18,12 +18,10 @@ def compile_to_file(on: str, output: Path | None, profiles: Path) -> None:
         output: None for a name made of the pipeline's and of `on`, in the current folder.
 
     Raises:
-        SettingError: The name does not end with .yaml, or there is no such profile.
+        SettingError: There is no such profile.
         OutputError: The file cannot be written.
     """
     file = output or Path(f"{training.NAME}-{on}.yaml")
-    if file.suffix not in (".yaml", ".yml"):
-        raise SettingError(f"--output {file}: expected a name that ends with .yaml.")
     if on in RUNNERS:
         pipeline = training.build(load_runner(on).placement())
     else:

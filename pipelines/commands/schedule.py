@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.options import PROFILES, OnProfile, Profiles
+from pipelines.commands.options import PROFILES, Command, OnProfile, Profiles, ScheduleName
 
 HAS_CHANGES = 10  # exit code of `plan --check`: 1 is an error, 2 a usage error
 
@@ -20,7 +20,6 @@ app = typer.Typer(
 Prune = Annotated[
     bool, typer.Option("--prune", help="Also remove schedules of this profile that the file no longer has.")
 ]
-Name = Annotated[str, typer.Argument(help="A schedule's name in the file, or its id from `list`.", metavar="NAME")]
 
 
 @app.command()
@@ -66,8 +65,8 @@ def list_schedules(on: OnProfile, profiles: Profiles = PROFILES) -> None:
     list_existing(on, profiles)
 
 
-@app.command()
-def pause(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
+@app.command(cls=Command)
+def pause(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Stop a schedule from starting runs until it is resumed.
 
     It stays paused across every apply, unless the file says paused = false.
@@ -77,8 +76,8 @@ def pause(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     pause_schedule(name, on, profiles)
 
 
-@app.command()
-def resume(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
+@app.command(cls=Command)
+def resume(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a paused schedule start runs again.
 
     The times that passed while it was paused are not made up for.
@@ -88,8 +87,8 @@ def resume(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     resume_schedule(name, on, profiles)
 
 
-@app.command("run-now")
-def run_now(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
+@app.command("run-now", cls=Command)
+def run_now(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Start a run of a schedule now.
 
     The run has the pipeline and parameters of the schedule on the platform. The schedule still fires at its times.
@@ -99,8 +98,8 @@ def run_now(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     run_schedule(name, on, profiles)
 
 
-@app.command()
-def delete(name: Name, on: OnProfile, profiles: Profiles = PROFILES) -> None:
+@app.command(cls=Command)
+def delete(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Delete a schedule from the platform.
 
     The runs that it started continue.

@@ -26,12 +26,18 @@ def test_every_parameter_of_the_pipeline_has_a_meaning_and_a_default_in_range() 
         ("lerning_rate=3", "did you mean learning_rate?"),
         ("zzz=3", "zzz: no such parameter; expected one of source, polarity,"),
         ("epochs", "epochs: expected name=value, as in epochs=VALUE."),
+        ("=5", "=5: expected name=value, as in source=VALUE."),
     ],
 )
 def test_an_unknown_word_gets_the_nearest_right_name(pair: str, message: str) -> None:
     with pytest.raises(SettingError) as refusal:
         parameters.parse_pairs([pair], DEFAULTS)
     assert message in str(refusal.value)
+
+
+def test_an_unknown_input_of_a_step_is_not_looked_up_among_the_parameters() -> None:
+    with pytest.raises(SettingError, match=r"^training_data: ingest has no such input; expected one of seed\.$"):
+        parameters.parse_pairs(["training_data=x"], ["seed"], step="ingest")
 
 
 def test_a_name_given_twice_is_refused() -> None:

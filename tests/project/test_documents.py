@@ -53,7 +53,10 @@ def find_command(words: list[str]) -> tuple[Any, list[str]]:
 
 
 @all_documents
-def test_commands_in_blocks_parse(document: str) -> None:
+def test_commands_in_blocks_parse(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Profiles that a page names are those of the example.
+    (tmp_path / "mnist.toml").write_bytes((ROOT / "mnist.example.toml").read_bytes())
+    monkeypatch.chdir(tmp_path)
     for line in "\n".join(read_blocks(DOCUMENTS[document])).splitlines():
         call = re.fullmatch(r"(?:\S+ )*?\.venv/bin/mnist (.*)", line)
         if not call or call[1].startswith("-"):

@@ -29,6 +29,7 @@ LAYERS = (
     "commands",
     "doctor",
     "configuration",
+    "names",
     "schedules",
     "platforms",
     "runners",

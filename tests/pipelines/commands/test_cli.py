@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[3]
+EXAMPLE = str(Path(__file__).parents[3] / "mnist.example.toml")
 COMMAND = Path(sys.executable).parent / "mnist"
 NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "MNIST_URL": "https://127.0.0.1:9/mnist.npz"}
 
@@ -39,7 +38,20 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["run", "epoch=3"], "epoch: no such parameter; did you mean epochs? `mnist params` lists them all."),
         (["run", "epochs=0"], "epochs=0: expected 1 to 1000."),
         (["run", "polarity=blue"], "polarity=blue: expected auto, light or dark."),
+        (["run", "polarity=darc"], "polarity=darc: did you mean dark?"),
+        (["run", "=5"], "=5: expected name=value, as in source=VALUE."),
         (["run", "--on", "mars"], "--on mars: neither local nor docker, and there is no mnist.toml with profiles."),
+        (["run", "--on", "dokcer"], "did you mean docker?"),
+        (["compile", "--on", "Docker"], "did you mean docker?"),
+        (["run", "--on", "clustre", "--profiles", EXAMPLE], "no such profile in"),
+        (["run", "--profiles", EXAMPLE, "--on", "clustre"], "did you mean cluster?"),
+        (["follow", "x", "--on", "mars"], "--on mars: there is no mnist.toml with profiles. Start from the example:"),
+        (["follow", "x", "--on", "mars", "--profiles", EXAMPLE], "expected one of cluster, vertex."),
+        (
+            ["follow", "x", "--on", "local"],
+            "--on local: runs on this machine cannot be followed,",
+        ),
+        (["schedule", "plan", "--on", "docker"], "expected a profile of mnist.toml."),
         (
             ["run", "source=sample", "--runs", "/proc/runs"],
             "/proc/runs: no run can be kept there (No such file or directory). Name a",
@@ -50,9 +62,11 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         ),
         (["compile", "-o", "x.json"], "--output x.json: expected a name that ends with .yaml."),
         (["step", "evaluat"], "evaluat: no such step; did you mean evaluate?"),
+        (["step", "train", "--on", "mars"], "--on mars: single steps run on this machine; expected local or docker."),
+        (["step", "train", "--on", "locl"], "--on locl: single steps run on this machine; did you mean local?"),
         (["step", "evaluate", "model=."], "test_data: not given; expected the folder of each artifact:"),
         (["step", "evaluate", "model=nowhere", "test_data=."], "model=nowhere: no such folder;"),
-        (["step", "evaluate", "epochs=3"], "epochs: no such parameter; expected one of model, test_data."),
+        (["step", "evaluate", "epochs=3"], "epochs: evaluate has no such input; expected one of model, test_data."),
     ],
 )
 def test_a_wrong_word_gets_one_line_and_nothing_is_run(tmp_path: Path, words: list[str], message: str) -> None:
@@ -109,22 +123,36 @@ def test_help_of_run_lists_the_parameters_with_their_defaults(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "completed"),
+    ("words", "meant"),
     [
-        ("mnist do", ["doctor"]),
-        ("mnist run ep", ["epochs="]),
-        ("mnist run polarity=d", ["polarity=dark"]),
-        ("mnist run --on d", ["docker"]),
-        ("mnist run --on cl", ["cluster"]),
-        ("mnist follow x --on ", ["cluster", "vertex"]),
-        ("mnist step ev", ["evaluate"]),
+        ("run --epochs 5", "epochs=5"),
+        ("run --batch-size=64", "batch_size=64"),
+        ("run --require-gpu --on docker", "require_gpu=VALUE"),
+        ("run --source", "source=VALUE"),
+        ("step train --epochs 5", "epochs=5"),
     ],
 )
-def test_the_shell_completes(words: str, completed: list[str], tmp_path: Path) -> None:
-    shutil.copyfile(ROOT / "mnist.example.toml", tmp_path / "mnist.toml")
-    place = str(len(words.split(" ")) - 1)
-    shown = mnist(folder=tmp_path, _MNIST_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place).stdout
-    assert shown.split() == completed
+def test_a_parameter_that_is_written_as_an_option_gets_its_right_form(tmp_path: Path, words: str, meant: str) -> None:
+    finished = mnist(*words.split(), folder=tmp_path)
+    assert finished.returncode == 2
+    assert f"; did you mean {meant}?" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["step"], "mnist step [OPTIONS] NAME [NAME=VALUE]..."),
+        (["follow"], "mnist follow [OPTIONS] RUN"),
+        (["cancel"], "mnist cancel [OPTIONS] RUN"),
+        *((["schedule", name], f"mnist schedule {name} [OPTIONS] NAME") for name in ("pause", "resume", "delete")),
+        (["schedule", "run-now"], "mnist schedule run-now [OPTIONS] NAME"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_usage_names_what_is_required_without_braces(tmp_path: Path, words: list[str], usage: str) -> None:
+    finished = mnist(*words, folder=tmp_path)
+    assert finished.returncode == 2
+    assert f"Usage: {usage}\n" in finished.stderr
 
 
 # Not pydantic, which Typer imports itself, and not rich, with which errors are printed.
@@ -133,10 +161,26 @@ SLOW = {"kfp", "google.api_core", "kfp_server_api", "docker", "requests", "numpy
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--version"], ["rum"], ["run", "--onn", "x"], ["run", "epochs"], ["schedule", "--help"], ["step"]],
-    ids=" ".join,
+    [
+        "--help",
+        "--version",
+        "rum",
+        "run --onn x",
+        "run --epochs 3",
+        "run epochs",
+        "run --on mars",
+        "compile -o x.json",
+        "follow x --on local",
+        "schedule --help",
+        "schedule plan --on mars",
+        "step",
+        "step trains",
+        "step train epoch=3",
+        "step train epochs=0",
+        "step train --on mars",
+    ],
 )
-def test_help_version_and_usage_errors_import_nothing_slow(words: list[str]) -> None:
+def test_help_version_and_usage_errors_import_nothing_slow(words: str, tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "try:\n"
@@ -146,7 +190,9 @@ def test_help_version_and_usage_errors_import_nothing_slow(words: list[str]) -> 
         "    pass\n"
         "print('LOADED', *sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words.split()], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
     assert not loaded & SLOW
 
