@@ -13,11 +13,10 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from components.mnist.errors import SettingError, suggest
+from pipelines.names import EXAMPLE, explain_unknown
 from pipelines.platforms.table import PLATFORMS
 from pipelines.profiles import NAME, Form, Profile
 from pipelines.runners.table import RUNNERS
-
-EXAMPLE = "mnist.example.toml"
 
 # What pydantic calls each Python type, and each type that it expected, in the words of a TOML file.
 ARRIVED = {
@@ -58,19 +57,9 @@ def read_profile(name: str, file: Path) -> Profile:
     Raises:
         SettingError: No such file or profile, or something in it is unknown, missing or of another type.
     """
-    if name in RUNNERS:
-        raise SettingError(f"--on {name}: a runner of this machine; expected a profile of {file}.")
-    if not file.exists():
-        raise SettingError(
-            f"--on {name}: neither {' nor '.join(RUNNERS)}, and there is no {file} with profiles. Start from the "
-            f"example: cp {EXAMPLE} {file}"
-        )
-    tables = _read_tables(file)
+    tables = _read_tables(file) if file.exists() else {}
     if name not in tables:
-        expected = f"expected one of {', '.join([*RUNNERS, *tables])}."
-        raise SettingError(
-            f"--on {name}: no such runner, and no such profile in {file}; {suggest(name, tables, otherwise=expected)}"
-        )
+        raise explain_unknown(name, file, tables)
     table = tables[name]
     platform = table.get("platform")
     if not isinstance(platform, str) or platform not in PLATFORMS:

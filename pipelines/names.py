@@ -47,12 +47,13 @@ def explain_unknown(on: str, file: Path, profiles: Iterable[str], *, runners: It
 
 
 def list_steps() -> list[str]:
-    """The steps, by the names of their pages in `components/`."""
-    return sorted(page.stem for page in PAGES.glob("[a-z]*.py"))
+    """The steps, by the names of their pages in `components/`: find-leaks for find_leaks.py."""
+    return sorted(page.stem.replace("_", "-") for page in PAGES.glob("[a-z]*.py"))
 
 
 def list_inputs(step: str) -> list[str]:
     """Parameters and input artifacts of a step, from the signature on its page."""
-    tree = ast.parse((PAGES / f"{step}.py").read_text(encoding="utf-8"))
-    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == step)
+    page = step.replace("-", "_")
+    tree = ast.parse((PAGES / f"{page}.py").read_text(encoding="utf-8"))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == page)
     return [each.arg for each in function.args.args if each.annotation and "Output" not in ast.unparse(each.annotation)]

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.mnist.errors import SettingError
 from pipelines import parameters, single_step, training
 from pipelines.commands.console import show_path
 from pipelines.commands.local_run import execute
 from pipelines.run_folder import RunFolder
-from pipelines.runners.table import RUNNERS, load_runner
+from pipelines.runners.table import load_runner
 from pipelines.steps import find_step
 
 
@@ -22,11 +21,9 @@ def run_step(name: str, pairs: Sequence[str], *, on: str, runs: Path, verbose: b
         SettingError: There is no such step or runner, or a pair is unknown, missing or wrong.
     """
     component = find_step(name).component
-    if on not in RUNNERS:
-        raise SettingError(f"--on {on}: single steps run on this machine; expected {' or '.join(RUNNERS)}.")
     inputs = single_step.read_inputs(component)
     defaults = parameters.read_defaults(training.build(training.Placement()))
-    given = parameters.parse_pairs(pairs, [*inputs.parameters, *inputs.artifacts])
+    given = parameters.parse_pairs(pairs, [*inputs.parameters, *inputs.artifacts], step=name)
     folders = single_step.check_folders(given, inputs)
     values = {parameter: defaults[parameter] for parameter in inputs.parameters}
     values |= parameters.check_values({key: given[key] for key in given if key in inputs.parameters})

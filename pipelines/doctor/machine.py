@@ -12,6 +12,7 @@ from components.mnist.training.devices import GPU_FILES
 from pipelines import configuration, container_images
 from pipelines.checks import Check, Finding, fail, ok, skip, warn
 from pipelines.doctor import data, packages
+from pipelines.names import EXAMPLE
 
 PYTHON = (3, 11)
 RUN_BYTES = 60_000_000  # a run on MNIST takes 56 MB, nearly all of it the split data
@@ -131,7 +132,7 @@ def check_profiles(file: Path) -> Finding:
         SettingError: The first that cannot.
     """
     if not file.exists():
-        return ok(f"there is no {file}; only Kubeflow and Vertex AI need it: cp {configuration.EXAMPLE} {file}")
+        return ok(f"there is no {file}; only Kubeflow and Vertex AI need it: cp {EXAMPLE} {file}")
     names = configuration.read_names(file)
     for name in names:
         configuration.read_profile(name, file)
