@@ -1,6 +1,6 @@
-"""Read `mnist.toml`, a table per profile, and say plainly what is wrong with it.
+"""Read `mnist.toml`, a table per profile, and report errors in it.
 
-Secrets are never in the file: it names the files and environment variables that hold them. One that got there by
+The file holds no secrets: it names the files and environment variables that hold them. A secret that is in the file by
 mistake is not repeated in an error.
 """
 
@@ -19,7 +19,7 @@ from pipelines.runners.table import RUNNERS
 
 EXAMPLE = "mnist.example.toml"
 
-# What pydantic calls each Python type, and each type that it expected, in the words of a TOML file.
+# Python types that arrived, and pydantic's errors for the types that it expected, in the terms of a TOML file.
 ARRIVED = {
     str: "text",
     bool: "true or false",
@@ -44,19 +44,19 @@ EXPECTED = {
 
 
 def read_names(file: Path) -> list[str]:
-    """The profiles of a file; none when there is no file.
+    """List the profiles of a file; none if there is no file.
 
     Raises:
-        SettingError: It cannot be read.
+        SettingError: The file cannot be read.
     """
     return list(_read_tables(file)) if file.exists() else []
 
 
 def read_profile(name: str, file: Path) -> Profile:
-    """Read one profile and check all of it.
+    """Read and check one profile.
 
     Raises:
-        SettingError: No such file or profile, or something in it is unknown, missing or of another type.
+        SettingError: There is no such file or profile, or a key of it is unknown, missing or of another type.
     """
     if name in RUNNERS:
         raise SettingError(f"--on {name}: a runner of this machine; expected a profile of {file}.")
