@@ -48,7 +48,9 @@ class Placement:
         """
         name, _, number = task.name.rpartition("-")
         if number.isdigit() and name in STEPS:
-            raise SettingError(f"{name}: twice in the graph; expected a component, and a row in the table, for each task.")
+            raise SettingError(
+                f"{name}: twice in the graph; expected a component, and a row in the table, for each task."
+            )
         step = find_step(task.name)
         if self.images and step.image not in self.images:
             raise SettingError(f"{step.name}: its image {step.image} was not pushed. Push it: make push.")

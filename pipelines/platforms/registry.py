@@ -97,7 +97,9 @@ def _ask(host: str, path: str, login: HTTPBasicAuth | None) -> int:
             session.auth = login
         elif token := _fetch_token(parse_dict_header(rest), login):
             session.headers["Authorization"] = f"Bearer {token}"
-            session.auth = lambda request: request  # else requests would replace the header with credentials from ~/.netrc
+            session.auth = lambda request: (
+                request
+            )  # else requests would replace the header with credentials from ~/.netrc
         return session.head(url, allow_redirects=True, timeout=ANSWER_SECONDS).status_code
 
 

@@ -65,8 +65,8 @@ def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
                         return found
             except PlatformError as error:
                 raise PlatformError(
-                    f"{lost} It may or may not have been created: the search for it failed too ({error}) Look for it before "
-                    "you repeat the command.",
+                    f"{lost} It may or may not have been created: the search for it failed too ({error}) Look for it "
+                    "before you repeat the command.",
                     may_have_happened=True,
                 ) from error
             raise

@@ -67,7 +67,9 @@ def check_bucket(address: str, *, steps_are_checked: bool) -> Finding:
         missing = set(gs.find_missing_permissions(address, (*READ, *WRITE)))
     except UnreachableError as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            return fail(f"there is no {bucket}.", f"Create it: gcloud storage buckets create {bucket} --location REGION")
+            return fail(
+                f"there is no {bucket}.", f"Create it: gcloud storage buckets create {bucket} --location REGION"
+            )
         raise
     if missing & set(READ):
         return fail(f"you may not read {bucket}.", mend_bucket(bucket, "objectViewer", "user:EMAIL"))

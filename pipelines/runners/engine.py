@@ -166,7 +166,7 @@ class Engine:
             with self.errors_explained(), _uninterrupted():
                 container = self.client.containers.create(image, command[1:], entrypoint=command[:1], **options)
             with self.errors_explained():
-                # Attached before the start, so that no output is lost; unlike the engine's log, this works with every log
+                # Attached before the start, so that no output is lost; unlike the engine's log, it works with every log
                 # driver and stores nothing on the engine's disk.
                 frames = container.attach(stream=True, demux=True)
                 container.start()

@@ -84,8 +84,7 @@ def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
         raise DataError(f"{name}: has the label {highest}; at most {MOST_CLASSES} classes, 0 to 255, fit. {RENUMBER}")
     if highest == 0:
         raise DataError(
-            f"{name}: every training image has the label 0; expected at least two classes. "
-            "Is part of the data missing?"
+            f"{name}: every training image has the label 0; expected at least two classes. Is part of the data missing?"
         )
     if missing := np.flatnonzero(counts == 0).tolist():
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

@@ -64,7 +64,7 @@ def open_array(path: Path, key: str) -> StoredArray:
     if announced != held:
         raise DataError(
             f"{name}: declares {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
-            "The file is damaged or made up: get it again."
+            "The file is damaged or forged: get it again."
         )
     start = functools.partial(_open_numbers, path, member.filename, head.tell())
     return StoredArray(name, shape, dtype, start, fortran)
@@ -77,8 +77,7 @@ def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except DAMAGE as error:
         raise DataError(
-            f"{path}: cannot be opened as .npz ({describe(error)}). It is truncated, or not an .npz file: get "
-            "it again."
+            f"{path}: cannot be opened as .npz ({describe(error)}). It is truncated, or not an .npz file: get it again."
         ) from error
 
 

@@ -83,7 +83,8 @@ def locate(source: str, workspace: Path) -> Located:
         case _:
             advice = "Copy the data into a local folder and give its path."
     raise DataError(
-        f"{public(source)}: {scheme[1]}:// is not supported; expected mnist, sample, a path, gs:// or https://. {advice}"
+        f"{public(source)}: {scheme[1]}:// is not supported; expected mnist, sample, a path, gs:// or "
+        f"https://. {advice}"
     )
 
 

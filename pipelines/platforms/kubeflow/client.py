@@ -59,7 +59,7 @@ class Kubeflow:
         try:
             self.connection.ask(self._runs.run_service_terminate_run, run_id, asked=f"cancel the run {run_id}")
         except PlatformError:
-            # The server refuses a run that has ended meanwhile, or that an earlier try, whose answer was lost, cancelled.
+            # Refused if the run has ended meanwhile, or was cancelled by an earlier try whose answer was lost.
             with contextlib.suppress(PlatformError):
                 if runs.is_ending(self._get_run(run_id)):
                     return
@@ -98,7 +98,7 @@ class Kubeflow:
         self.connection.ask(method, id, asked=f"pause the schedule {id}")
 
     def resume_schedule(self, id: str) -> None:
-        """Let a schedule start runs again. One that missed times is replaced: enabled, it would run the last of them."""
+        """Let a schedule start runs again. One with missed times is replaced: enabled, it would run the last one."""
         recurring_run = self._get_schedule(id)
         existing = schedules.read_existing(self._profile, recurring_run)
         if existing.paused and not existing.ended and schedules.has_missed(self._profile, recurring_run):

@@ -70,8 +70,8 @@ class DexSession(Access):
                     self._cookies.set_cookie(cookie)
         if not self._read_cookie():
             raise SignInError(
-                f"{self._start}: Dex accepted the password, but {_show(page)} returned no session. Sign in there in a browser "
-                "to see why."
+                f"{self._start}: Dex accepted the password, but {_show(page)} returned no session. Sign in there in a "
+                "browser to see why."
             )
 
     def _find_login(self) -> requests.Response:
@@ -86,8 +86,8 @@ class DexSession(Access):
             parts = urlsplit(page.url)
         if not LOGIN.search(parts.path) or page.status_code != 200:
             raise SignInError(
-                f"{self._start}: it redirects not to a login page of Dex, but to {_show(page)}. Does this host use Dex, with "
-                "passwords? Otherwise choose another sign_in.method."
+                f"{self._start}: it redirects not to a login page of Dex, but to {_show(page)}. Does this host use "
+                "Dex, with passwords? Otherwise choose another sign_in.method."
             )
         if self._host.scheme == "https" and parts.scheme != "https":
             raise SignInError(

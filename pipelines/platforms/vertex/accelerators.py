@@ -59,7 +59,9 @@ def check_machine(google: Google, profile: VertexProfile) -> Finding:
         )
     if not accelerator or (machine.startswith(ATTACHED) and accelerator in ATTACHABLE):
         return found
-    return fail(f"{machine} does not support {accelerator}.", f"Set machine_type to one with this accelerator: {MACHINES_PAGE}")
+    return fail(
+        f"{machine} does not support {accelerator}.", f"Set machine_type to one with this accelerator: {MACHINES_PAGE}"
+    )
 
 
 def check_quota(google: Google, profile: VertexProfile) -> Finding:

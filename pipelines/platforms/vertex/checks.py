@@ -144,8 +144,8 @@ class VertexChecks:
         account, project = self._profile.service_account, self._profile.project
         if not account:
             return ok(
-                "none is set: the steps run as the project's Compute Engine account, which usually has more permissions "
-                "than they need"
+                "none is set: the steps run as the project's Compute Engine account, which usually has more "
+                "permissions than they need"
             )
         missing = self.google.find_missing(
             f"{google_apis.IAM}/v1/projects/-/serviceAccounts/{account}:testIamPermissions", (ACT_AS,)
@@ -164,7 +164,7 @@ class VertexChecks:
         return ok(f"runs may act as {account}")
 
     def check_steps(self) -> Finding:
-        """Whether the steps' account may read and write at the pipeline root. Only the account itself can query this."""
+        """Whether the steps' account may read and write at the pipeline root. Only the account itself can query it."""
         account = self._profile.service_account or ""
         permissions = (*shared_checks.READ, *shared_checks.WRITE)
         url = f"{self._bucket_url}/iam/testPermissions"

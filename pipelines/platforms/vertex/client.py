@@ -132,7 +132,7 @@ class Vertex:
         self._change(self._schedules.resume_schedule, request, f"resume the schedule {id}", VertexSchedule.State.ACTIVE)
 
     def delete_schedule(self, id: str) -> None:
-        """Delete a schedule and wait until it is deleted; a missing one is no error. The runs that it started continue."""
+        """Delete a schedule and wait for the end; a missing one is no error. The runs that it started continue."""
         request, asked = types.DeleteScheduleRequest(name=self._name_schedule(id)), f"delete the schedule {id}"
         deadline = time.monotonic() + DELETE_SECONDS
         with contextlib.suppress(MissingError):

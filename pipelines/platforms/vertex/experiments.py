@@ -47,9 +47,7 @@ def _wait_for_context(connection: Connection, run_name: str) -> str:
         if name := job.job_detail.pipeline_run_context.name:
             return name
         if time.monotonic() > deadline:
-            raise TransientError(
-                f"Vertex AI did not add the run to its metadata within {CONTEXT_SECONDS:g} seconds."
-            )
+            raise TransientError(f"Vertex AI did not add the run to its metadata within {CONTEXT_SECONDS:g} seconds.")
         time.sleep(POLL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Convert Vertex AI's pipeline jobs to the classes of `pipelines/platforms/base.py`. Pure: nothing is sent from here."""
+"""Convert Vertex AI's pipeline jobs to the classes of `pipelines/platforms/base.py`. Pure: nothing is sent."""
 
 from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, PipelineTaskDetail
 

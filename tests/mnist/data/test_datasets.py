@@ -86,7 +86,7 @@ def test_a_failure_half_way_leaves_what_was_there(digits, tmp_path):
 
 
 def test_fewer_images_than_promised_are_not_written(digits, tmp_path):
-    with pytest.raises(ValueError, match="60 images were given where 61 were promised"):
+    with pytest.raises(ValueError, match="got 60 images; expected 61"):
         write(tmp_path / "set", digits["x_test"], digits["y_test"], promised=61)
     assert list(tmp_path.iterdir()) == []
 

@@ -315,7 +315,7 @@ def test_without_waiting_it_is_only_submitted_and_can_be_followed_and_cancelled_
     assert record(here)["state"] == "cancelled"
     again = mnist("cancel", run_id, "--on", "there")
     assert again.returncode == 0
-    assert again.stdout.startswith("has ended already, cancelled: http")
+    assert again.stdout.startswith("The run has already ended (cancelled): http")
     assert list(platform.runs()) == [run_id]
 
 

@@ -191,7 +191,7 @@ def test_an_api_that_a_run_does_not_need_may_be_off(look: Look, google: GoogleSe
 def test_an_unknown_accelerator_is_reported_with_the_nearest(look: Look) -> None:
     found = look("accelerator", accelerator="NVIDIA_L44")["accelerator"]
     assert found.verdict is Verdict.FAILING
-    assert found.text == "Vertex AI knows no NVIDIA_L44; did you mean NVIDIA_L4?"
+    assert found.text == "Vertex AI has no NVIDIA_L44; did you mean NVIDIA_L4?"
 
 
 def test_an_accelerator_of_other_regions_is_reported_with_these(look: Look) -> None:
