@@ -135,12 +135,13 @@ def _describe_nearest(path: Path) -> str:
     folder, missing = path.absolute().parent, path.name
     while not os.path.exists(folder):  # noqa: PTH110  as above
         folder, missing = folder.parent, folder.name
-    words = f"the current folder ({folder})" if folder == Path.cwd() else _shorten(folder)
+    words = "the current folder" if folder == Path.cwd() else _shorten(folder)
     try:
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
         return f"this user may not list {words}."
-    return f"no {missing} in {words}; {suggest(missing, names, otherwise='check the path.')}"
+    otherwise = "check the path." if path.is_absolute() else f"relative paths start at {Path.cwd()}."
+    return f"no {missing} in {words}; {suggest(missing, names, otherwise=otherwise)}"
 
 
 def _shorten(path: Path) -> str:

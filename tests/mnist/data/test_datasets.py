@@ -120,7 +120,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(digits, tmp_path):
     write(tmp_path, digits["x_test"], digits["y_test"])
     fields = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(fields | {"count": 61}))
-    with pytest.raises(DataError, match=r"images.npy is uint8 \(60, 28, 28\).*promises uint8 \(61, 28, 28\)"):
+    with pytest.raises(DataError, match=r"images.npy is uint8 \(60, 28, 28\).*declares uint8 \(61, 28, 28\)"):
         read_dataset(tmp_path)
 
 

@@ -148,7 +148,10 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("s3://bucket/data", "s3://bucket/data: s3:// is not read; expected mnist, sample, a path, gs:// or https://."),
+        (
+            "s3://bucket/data",
+            "s3://bucket/data: s3:// is not supported; expected mnist, sample, a path, gs:// or https://.",
+        ),
         ("ftp://host/x", "Copy the data into a local folder and give its path."),
         ("file:///data", "Give the path alone, without file://."),
         ("https:///data.npz", "names no host; expected https://host/path"),
@@ -156,8 +159,8 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path, monkeypatch):
         ("gs://", "gs://: names no bucket; expected gs://bucket/file or gs://bucket/folder"),
         ("mnsit", "mnsit: no such file or folder; did you mean mnist?"),
         ("MNIST", "MNIST: no such file or folder; did you mean mnist?"),
-        ("pictures/digit/0", "nothing in pictures is called digit: did you mean digits?"),
-        ("nowhere/data.npz", "no nowhere in the current folder ("),
+        ("pictures/digit/0", "no digit in pictures; did you mean digits?"),
+        ("nowhere/data.npz", "no nowhere in the current folder; relative paths start at"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused_with_a_hint(source, words):

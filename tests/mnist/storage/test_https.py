@@ -189,7 +189,7 @@ def test_http_is_read_from_this_machine_only(tmp_path):
 
 def test_a_redirection_may_not_leave_https(web, tmp_path):
     web.answers["/data.npz"] = [Answer(status=302, headers={"Location": "http://example.com/data.npz"})]
-    with pytest.raises(DataError, match=r"http://example.com/data.npz: http:// is not read"):
+    with pytest.raises(DataError, match=r"http://example.com/data.npz: http:// is not supported"):
         download(f"{web.address}/data.npz", tmp_path / "file", sha256=None)
     assert list(tmp_path.iterdir()) == []
 

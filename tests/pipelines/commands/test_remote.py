@@ -359,7 +359,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_go_on(project: Project, pla
     _, errors = process.communicate(timeout=30)
     [run_id] = platform.runs()
     assert process.returncode == 130
-    assert "the run goes on" in errors
+    assert "the run continues" in errors
     assert f"mnist cancel {run_id} --on there" in errors
     assert platform.state(run_id) in ("PENDING", "RUNNING")
 

@@ -60,7 +60,7 @@ def test_a_profile_that_has_all_it_needs_is_fine_and_nothing_is_changed(kubeflow
     )
     assert {name: each for name, each in found.items() if each.verdict is not Verdict.OK} == {}
     assert found["server"].text == "Kubeflow Pipelines 2.17.0 fits (the client is 2.17.0)"
-    assert found["experiment"].text == "experiments can be seen; mnist-training will be made by the first run"
+    assert found["experiment"].text == "experiments can be listed; the first run will create mnist-training"
     assert kubeflow_server.runs == kubeflow_server.recurring_runs == kubeflow_server.experiments == {}
     assert {each.method for each in kubeflow_server.requests} == {"GET"}
 

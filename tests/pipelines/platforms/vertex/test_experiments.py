@@ -54,7 +54,7 @@ def test_a_refusal_does_not_fail_the_run(
     if (method, kind) == ("GetContext", "missing"):
         assert list(server.contexts["mnist-1"].parent_contexts) == [f"{PARENT}/digits"]
         return
-    assert said.startswith("The run goes on, but is not shown in the experiment digits: Vertex AI (my-project")
+    assert said.startswith("The run continues, but is not shown in the experiment digits: Vertex AI (my-project")
     assert not server.contexts["mnist-1"].parent_contexts
     assert len(server.jobs) == 1
 

@@ -26,10 +26,7 @@ def test_without_credentials_the_error_says_how_to_sign_in(
     with pytest.raises(SignInError) as refused:
         connect(vertex_server)
     assert "no Google credentials were found" in str(refused.value)
-    assert (
-        "Sign in: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to a service account's file"
-        in str(refused.value)
-    )
+    assert "Sign in: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS" in str(refused.value)
 
 
 def test_a_missing_key_file_is_named(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch) -> None:
