@@ -601,7 +601,7 @@ def test_an_idx_file_alone_and_an_incomplete_set_are_refused(digits):
     write_four(Path("idx"), digits)
     assert "one IDX file; expected the folder that holds all four" in refuse("idx/train-images-idx3-ubyte")
     Path("idx/t10k-labels-idx1-ubyte").unlink()
-    assert "but no t10k-labels; expected all four IDX files. Add what is missing." in refuse("idx")
+    assert "but no t10k-labels; expected all four IDX files. Add the missing files." in refuse("idx")
 
 
 def test_two_sets_of_idx_files_in_a_folder_are_refused(digits):
