@@ -14,9 +14,7 @@ from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
 LONGEST_RETRY_WAIT = "3600s"  # Vertex AI's limit
-DEFAULT_MACHINE = (
-    "n1-standard-8"  # on Spot capacity without an accelerator; with one, the profile must set machine_type
-)
+DEFAULT_MACHINE = "n1-standard-8"  # on Spot capacity without an accelerator; with one, machine_type is required
 
 LABELS = "labels of at most 63 of a-z, 0-9, _ and -, keys starting with a letter"
 LabelKey = Annotated[str, form(r"[a-z][a-z0-9_-]{0,62}", LABELS)]
