@@ -122,13 +122,13 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _explain(details: ErrorDetails, model: type[Profile]) -> str:
-    """One of pydantic's findings in words. Of what arrived only the type is named: it might be a secret."""
+    """Describe one of pydantic's errors. Of the value, only the type is named: it might be a secret."""
     path = list(details["loc"])
     if path[:1] == ["sign_in"]:
-        del path[1:2]  # the method, by which pydantic chose what to compare with
+        del path[1:2]  # the method, which pydantic adds to the path
     key = ".".join(map(str, path)).removesuffix(".[key]")
     match details["type"]:
-        case "value_error":  # a sentence of one of our validators
+        case "value_error":  # a sentence from one of our validators
             return str(details["ctx"]["error"])
         case "form":
             return f"has a malformed {key}, expected {details['msg']}."
@@ -149,7 +149,7 @@ def _explain(details: ErrorDetails, model: type[Profile]) -> str:
 
 
 def _describe_form(model: type[Profile], path: Iterable[int | str]) -> str:
-    """The form of a key of the profile itself, in words."""
+    """Describe the form of a key of the profile itself."""
     first, *deeper = path
     metadata = model.model_fields[str(first)].metadata if not deeper else []
     forms = (getattr(each, "func", None) for each in metadata)

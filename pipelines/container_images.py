@@ -236,7 +236,7 @@ def _check_references(references: Mapping[str, str], lock_file: Path, again: str
 
 
 def main(arguments: list[str]) -> None:
-    """Commands of the scripts in `containers`: `tag`, `context FOLDER`, `require-commit`, `lock IMAGE=REFERENCE...`."""
+    """Serve the scripts in `containers`: `tag`, `context FOLDER`, `require-commit`, `lock IMAGE=REFERENCE...`."""
     match arguments:
         case ["tag"]:
             print(tag())

@@ -76,12 +76,12 @@ def open_idx(path: Path) -> StoredArray:
         raise DataError(f"{path}: ends within its header. The file is truncated: get it again.")
     shape = struct.unpack_from(f">{magic[3]}I", head, 4)
     dtype = np.dtype(TYPES[magic[2]])
-    announced = offset + math.prod(shape) * dtype.itemsize
+    declared = offset + math.prod(shape) * dtype.itemsize
     held = path.stat().st_size
-    if (held * BEST_PACKING < announced) if is_packed else (held != announced):
+    if (held * BEST_PACKING < declared) if is_packed else (held != declared):
         size = f"{held:,} bytes packed, too few for that" if is_packed else f"{held:,} bytes"
         raise DataError(
-            f"{path}: declares {' x '.join(map(str, shape))} values, {announced:,} bytes in all, but the file has "
+            f"{path}: declares {' x '.join(map(str, shape))} values, {declared:,} bytes in all, but the file has "
             f"{size}. It is truncated or damaged: get it again."
         )
     return StoredArray(str(path), shape, dtype, functools.partial(_open, path, is_packed, offset))

@@ -59,11 +59,11 @@ def open_array(path: Path, key: str) -> StoredArray:
         with archive.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
     shape, fortran, dtype = _read_header(name, head)
-    announced = math.prod(shape) * dtype.itemsize
+    declared = math.prod(shape) * dtype.itemsize
     held = member.file_size - head.tell()
-    if announced != held:
+    if declared != held:
         raise DataError(
-            f"{name}: declares {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
+            f"{name}: declares {dtype} {shape}, {declared:,} bytes, but holds {held:,}. "
             "The file is damaged or forged: get it again."
         )
     start = functools.partial(_open_numbers, path, member.filename, head.tell())
