@@ -115,7 +115,7 @@ def _read_tables(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _lists_to_tuples(value: Any) -> Any:
-    """TOML has lists, but what was read must not change afterwards."""
+    """Convert TOML's lists to tuples, so that a profile is immutable."""
     if isinstance(value, dict):
         return {key: _lists_to_tuples(inner) for key, inner in value.items()}
     return tuple(_lists_to_tuples(inner) for inner in value) if isinstance(value, list) else value

@@ -225,7 +225,7 @@ def test_a_token_that_does_not_say_when_it_ends_is_left_to_the_host(text: str) -
         ("2.5.0", {"time_to_live_hours": 1}, Verdict.WARNING, "ignores time_to_live_hours (from 2.17)"),
         ("2.4.1", {}, Verdict.WARNING, "ignores train_retries (from 2.5)"),
         ("2.4.1", {"train_retries": 0}, Verdict.OK, "fits"),
-        ("2.2.0", {}, Verdict.FAILING, "need a server from 2.3 and below 3. Upgrade it: https://"),
+        ("2.2.0", {}, Verdict.FAILING, "need a server from 2.3 to below 3. Upgrade it: https://"),
         ("1.8.5", {}, Verdict.FAILING, "need a server from 2.3"),
         ("3.0.0", {}, Verdict.FAILING, "below 3"),
         ("unknown", {}, Verdict.SKIPPED, "does not give its version"),

@@ -106,7 +106,7 @@ def test_a_closed_registry_is_asked_with_the_login_of_docker(
 
 def test_a_registry_out_of_reach_may_still_be_in_reach_of_the_platform(lock: Path, server: Registry) -> None:
     server.status = 503
-    with pytest.raises(NotCheckedError, match=f"{server.host} answers 503"):
+    with pytest.raises(NotCheckedError, match=f"{server.host} answered 503"):
         check_registry()
     server.status = None
     server.close()

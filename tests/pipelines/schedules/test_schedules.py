@@ -461,7 +461,7 @@ def test_a_schedule_is_found_by_name_and_by_id() -> None:
     assert find_schedule("weekly", "prod", existing) == existing[2]
     with pytest.raises(SettingError, match=r"nightly: exists 2 times \(1, 2\), left by an interrupted apply"):
         find_schedule("nightly", "prod", existing)
-    with pytest.raises(SettingError, match="it has none at all"):
+    with pytest.raises(SettingError, match="it has none"):
         find_schedules("nightly", "other", [])
 
 
