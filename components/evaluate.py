@@ -1,4 +1,4 @@
-"""The interface of the step that measures the model."""
+"""The interface of the evaluate step."""
 
 from kfp import dsl
 
@@ -16,7 +16,7 @@ def evaluate(
     """Score the exported model on data that training never saw.
 
     Args:
-        model: The model folder; its model.onnx is measured, since that is what is served.
+        model: The model folder; its model.onnx is measured, since it is the file that is served.
         test_data: Images and labels.
         metrics: Accuracy with its 95% interval, loss, macro F1, calibration error, latency; also as metrics.json.
         confusion: Confusion matrix and micro-average ROC curve.

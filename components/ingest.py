@@ -20,13 +20,13 @@ def ingest(
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address of a file or folder.
-        polarity: Of the pictures: light (light ink on dark), dark (dark ink on light), or auto to look at them.
+        polarity: light (light ink on dark), dark (dark ink on light), or auto to detect it.
         validation_fraction: Share of the training images kept aside to choose the best epoch.
         test_fraction: Share of all images kept for the test, where the source has no test split.
-        seed: Starts the random split; the same seed and data give the same split.
-        training_data: What the network learns from.
-        validation_data: What chooses the best epoch.
-        test_data: What training never sees.
+        seed: Seeds the random split; the same seed and data give the same split.
+        training_data: Images and labels to train on.
+        validation_data: Images and labels to choose the best epoch.
+        test_data: Images and labels for evaluation, not used in training.
     """
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The interface of the step that trains the network: the only one that needs TensorFlow."""
+"""The interface of the train step, the only one that needs TensorFlow."""
 
 from kfp import dsl
 
@@ -23,16 +23,16 @@ def train(
     """Train the convolutional network, keep its best epoch on validation data, and export it to ONNX.
 
     Args:
-        training_data: Images and labels to learn from.
-        validation_data: Images and labels that choose the best epoch.
-        epochs: How often training sees every image.
-        batch_size: Images per training step; 0 for 128, or less where the data is small.
+        training_data: Images and labels to train on.
+        validation_data: Images and labels to choose the best epoch.
+        epochs: Passes over the training images.
+        batch_size: Images per training step; 0 for 128, or fewer if the data is small.
         learning_rate: Peak learning rate of Adam, after warm-up and before the decay to 0.
-        label_smoothing: Share of each label that is spread over all classes while training.
+        label_smoothing: Share of each label that is spread over all classes in training.
         shift: Largest random shift of a training image in each direction, in pixels.
-        precision: Arithmetic of training: auto, float32 or bfloat16. The model is float32 in any case.
-        seed: Starts every random choice.
-        require_gpu: Fail at once when there is no GPU, instead of using the CPU.
+        precision: Arithmetic in training: auto, float32 or bfloat16. The model is always float32.
+        seed: Seeds all random choices.
+        require_gpu: Fail at once if there is no GPU, instead of using the CPU.
         model: model.keras, model.onnx and model.json.
         history: history.csv: loss and accuracy by epoch.
     """
@@ -41,7 +41,7 @@ def train(
     from components.mnist.settings import Recipe
     from components.mnist.training.step import train_model
 
-    # By name, from the parameters above: a new one needs no further line here.
+    # By name, from the parameters above: a new one needs no line here.
     recipe = Recipe.from_parameters(locals())
     card = train_model(
         recipe=recipe,

@@ -1,4 +1,4 @@
-"""The interface of the step that writes the report."""
+"""The interface of the visualize step."""
 
 from kfp import dsl
 
@@ -18,18 +18,18 @@ def visualize(
     summary: dsl.Output[dsl.Markdown],
     figures: dsl.Output[dsl.Artifact],
 ) -> None:
-    """Draw the run: a report for the browser, a summary for the pipeline's page, and the charts as PNG files.
+    """Report the run: a page for the browser, a summary for the pipeline's page, and the charts as PNG files.
 
     Args:
-        model: The model folder: how it was trained.
+        model: The model folder; its card describes the training.
         history: Loss and accuracy by epoch.
         metrics: The results of the evaluation.
-        predictions: Probabilities for the test data, in its order.
+        predictions: Probabilities, in the order of the test data.
         training_data: For its class balance, and to find test images that occur in it.
         validation_data: For its class balance, and to find test images that occur in it.
         test_data: For its images and class balance.
         report: One self-contained HTML page.
-        summary: The same in brief, as Markdown.
+        summary: A summary in Markdown.
         figures: A folder with each chart as a PNG file.
     """
     from pathlib import Path

@@ -1,1 +1,1 @@
-"""What runs on the user's machine: the pipeline's definition, its compilation and submission, the `mnist` command."""
+"""The code on the user's machine: the pipeline's definition, compilation and submission, and the `mnist` command."""

@@ -1,6 +1,6 @@
-"""A check, its finding, and how checks are made one after the other.
+"""Checks and their findings, for `mnist doctor`.
 
-Knows nothing of what is checked. A check changes nothing, shows no secret, and ends within its time.
+Knows nothing of the subjects of checks. A check changes nothing, shows no secret, and ends within its time.
 """
 
 import threading
@@ -16,11 +16,11 @@ LONGEST_SECONDS = 15.0
 
 
 class NotCheckedError(MnistError):
-    """Raised by a check that cannot find out; the words follow "because", and say how a person can look."""
+    """Raised when a check cannot be made. The message completes "because ..." and says how the user can check."""
 
 
 class Verdict(StrEnum):
-    """How a check ended, in the words that the command prints."""
+    """The outcome of a check, as the command prints it."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,10 +30,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        text: One line for a person: what was found and, unless all is well, the command or page that helps.
+        text: One line for the user: the facts and, unless all is well, a command or page to fix the problem.
     """
 
     verdict: Verdict
@@ -41,34 +41,34 @@ class Finding:
 
 
 def ok(found: str) -> Finding:
-    """All is well."""
+    """Return the finding that all is well."""
     return Finding(Verdict.OK, found)
 
 
 def warn(found: str, remedy: str) -> Finding:
-    """A run works, but not as a person may expect."""
+    """Return the finding that a run works, but perhaps not as expected."""
     return Finding(Verdict.WARNING, f"{found} {remedy}")
 
 
 def fail(found: str, remedy: str) -> Finding:
-    """A run would fail."""
+    """Return the finding that a run would fail."""
     return Finding(Verdict.FAILING, f"{found} {remedy}")
 
 
 def skip(reason: str) -> Finding:
-    """The check found nothing out; `reason` also says how a person can look, if there is a way."""
+    """Return the finding that the check was not made; `reason` also says how the user can check, if possible."""
     return Finding(Verdict.SKIPPED, f"because {reason}")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at.
+    """One check.
 
     Attributes:
-        name: For a person; unique among the checks of one command.
-        look: Does it; a MnistError that it raises becomes a failing finding.
+        name: Shown to the user; unique among the checks of one command.
+        look: Makes the check; a MnistError that it raises becomes a failing finding.
         needs: Names of earlier checks that must pass first.
-        seconds: The check is given up after this time.
+        seconds: Time limit; a check that exceeds it fails.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Check:
 
 
 def perform(check: Check, passed: dict[str, bool]) -> Finding:
-    """Make one check. If it fails, hangs or breaks, only the checks that need it are left out.
+    """Make one check. If it fails, hangs or raises, only the checks that need it are skipped.
 
     Args:
         passed: Whether each earlier check passed, by name; this one is added.
@@ -87,13 +87,13 @@ def perform(check: Check, passed: dict[str, bool]) -> Finding:
     if lacking := [name for name in check.needs if not passed[name]]:
         found.append(skip(f"it needs {' and '.join(lacking)}, see above"))
     else:
-        # A daemon: a thread that hangs in a system call cannot be stopped, and must not keep the command from ending.
+        # A daemon: a thread that hangs in a system call cannot be stopped, and must not block the command's end.
         thread = threading.Thread(target=lambda: found.append(_look(check)), daemon=True)
         thread.start()
         thread.join(check.seconds)
     late = f"no answer within {check.seconds:g} seconds."
     finding = found[0] if found else fail(late, "Check the network, the proxy and a VPN, then try again.")
-    # A check that could not find out is no reason to leave out the next.
+    # A check that could not be made is no reason to skip the next.
     passed[check.name] = not lacking and finding.verdict is not Verdict.FAILING
     return finding
 
@@ -106,9 +106,9 @@ def _look(check: Check) -> Finding:
     except MnistError as error:
         return Finding(Verdict.FAILING, " ".join(str(error).split()))
     except Exception as error:
-        # Without its own words, which may hold a secret.
+        # Without the exception's message, which may hold a secret.
         line = traceback.extract_tb(error.__traceback__)[-1]
         return fail(
-            f"this check itself broke: {type(error).__name__} in {Path(line.filename).name}, line {line.lineno}.",
+            f"the check itself failed: {type(error).__name__} in {Path(line.filename).name}, line {line.lineno}.",
             "It says nothing about your machine: please report it.",
         )

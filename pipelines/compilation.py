@@ -1,4 +1,4 @@
-"""From a profile and parameters to a job: checked, compiled for the platform, images by digest."""
+"""Build a job from a profile and parameters: checked, compiled for the platform, images by digest."""
 
 import re
 import tempfile
@@ -23,12 +23,12 @@ NAMED_SOURCES = ("mnist", "sample")
 
 @dataclass(frozen=True)
 class Job:
-    """What a platform is asked to run, now or by a schedule.
+    """A pipeline run to submit to a platform, now or by a schedule.
 
     Attributes:
-        documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec behind it.
-        parameters: Every parameter of the pipeline with its value, in its own type.
-        code: The name of the code that it was compiled from (`container_images.tag`), shown on the platform.
+        documents: The compiled pipeline: the pipeline spec, and on Kubeflow the platform spec after it.
+        parameters: Every parameter of the pipeline with its value, in the parameter's type.
+        code: The version of the code that it was compiled from (`container_images.tag`), shown on the platform.
     """
 
     documents: tuple[Mapping[str, object], ...]
@@ -52,7 +52,7 @@ def build_job(profile: Profile, given: Mapping[str, Value]) -> Job:
 
 
 def build_pipeline(profile: Profile) -> base_component.BaseComponent:
-    """The pipeline as a profile's platform takes it.
+    """Build the pipeline for a profile's platform.
 
     Raises:
         ImageError: No pushed images belong to this code.
@@ -61,7 +61,7 @@ def build_pipeline(profile: Profile) -> base_component.BaseComponent:
 
 
 def find_images(profile: Profile) -> dict[str, str]:
-    """References by digest of the pushed images that a profile's runs use, by image of `components/__init__.py`.
+    """Return the references by digest of the pushed images for a profile's runs, by image of `components/__init__.py`.
 
     Raises:
         ImageError: No pushed images belong to this code, or the profile has an accelerator and the trainer with CUDA
@@ -73,7 +73,7 @@ def find_images(profile: Profile) -> dict[str, str]:
 
 
 def choose_images(profile: Profile, pushed: Mapping[str, str]) -> dict[str, str]:
-    """Of the images that were pushed those that a profile's runs use: with an accelerator, the trainer with CUDA.
+    """Choose the pushed images for a profile's runs: with an accelerator, the trainer with CUDA.
 
     Raises:
         ImageError: The profile has an accelerator, and the trainer with CUDA was not pushed.
@@ -91,10 +91,10 @@ def choose_images(profile: Profile, pushed: Mapping[str, str]) -> dict[str, str]
 
 
 def check_parameters(profile: Profile, given: Mapping[str, Value], defaults: Mapping[str, Value]) -> dict[str, Value]:
-    """Return every parameter of a run on a platform, in its own type.
+    """Return all parameters of a run on a platform, in the parameters' types.
 
-    A profile with an accelerator requires it, unless `require_gpu` is given: a node without its driver would train on
-    the CPU, and nobody would notice before the bill.
+    A profile with an accelerator sets `require_gpu`, unless it is given: a node without the driver would silently
+    train on the CPU.
 
     Raises:
         SettingError: A parameter is unknown, of another type, out of range, or a path of this machine.
@@ -107,7 +107,7 @@ def check_parameters(profile: Profile, given: Mapping[str, Value], defaults: Map
 
 
 def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str, object], ...]:
-    """Compile to what the YAML file holds: the pipeline spec, and the platform spec behind it where there is one."""
+    """Compile to the documents of the YAML file: the pipeline spec, and the platform spec after it if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "pipeline.yaml")
         compiler.Compiler().compile(pipeline, str(file))
@@ -115,7 +115,7 @@ def compile_documents(pipeline: base_component.BaseComponent) -> tuple[dict[str,
 
 
 def _check_source(source: str) -> None:
-    """Refuse a source that a platform cannot read, or that it would keep with a password in it."""
+    """Refuse a source that a platform cannot read, or that contains a password, which the platform would keep."""
     if source in NAMED_SOURCES:
         return
     scheme, separator, _ = source.partition("://")
@@ -134,6 +134,6 @@ def _check_source(source: str) -> None:
     if "@" in parts.netloc or parts.query:
         address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise SettingError(
-            f"source={address}: carries a password or signature, which the platform would keep and show to everyone "
+            f"source={address}: contains a password or signature, which the platform would keep and show to everyone "
             "who sees the run. Copy the data to a bucket that the run's service account may read: gs://BUCKET/FOLDER"
         )

@@ -1,6 +1,6 @@
-"""Read `mnist.toml`, a table per profile, and say plainly what is wrong with it.
+"""Read `mnist.toml`, a table per profile, and report errors in it.
 
-Secrets are never in the file: it names the files and environment variables that hold them. One that got there by
+The file holds no secrets: it names the files and environment variables that hold them. A secret that is in the file by
 mistake is not repeated in an error.
 """
 
@@ -18,7 +18,7 @@ from pipelines.platforms.table import PLATFORMS
 from pipelines.profiles import NAME, Form, Profile
 from pipelines.runners.table import RUNNERS
 
-# What pydantic calls each Python type, and each type that it expected, in the words of a TOML file.
+# Python types that arrived, and pydantic's errors for the types that it expected, in the terms of a TOML file.
 ARRIVED = {
     str: "text",
     bool: "true or false",
@@ -43,19 +43,19 @@ EXPECTED = {
 
 
 def read_names(file: Path) -> list[str]:
-    """The profiles of a file; none when there is no file.
+    """List the profiles of a file; none if there is no file.
 
     Raises:
-        SettingError: It cannot be read.
+        SettingError: The file cannot be read.
     """
     return list(_read_tables(file)) if file.exists() else []
 
 
 def read_profile(name: str, file: Path) -> Profile:
-    """Read one profile and check all of it.
+    """Read and check one profile.
 
     Raises:
-        SettingError: No such file or profile, or something in it is unknown, missing or of another type.
+        SettingError: There is no such file or profile, or a key of it is unknown, missing or of another type.
     """
     tables = _read_tables(file) if file.exists() else {}
     if name not in tables:
@@ -104,20 +104,20 @@ def _read_tables(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _lists_to_tuples(value: Any) -> Any:
-    """TOML has lists, but what was read must not change afterwards."""
+    """Convert TOML's lists to tuples, so that a profile is immutable."""
     if isinstance(value, dict):
         return {key: _lists_to_tuples(inner) for key, inner in value.items()}
     return tuple(_lists_to_tuples(inner) for inner in value) if isinstance(value, list) else value
 
 
 def _explain(details: ErrorDetails, model: type[Profile]) -> str:
-    """One of pydantic's findings in words. Of what arrived only the type is named: it might be a secret."""
+    """Describe one of pydantic's errors. Of the value, only the type is named: it might be a secret."""
     path = list(details["loc"])
     if path[:1] == ["sign_in"]:
-        del path[1:2]  # the method, by which pydantic chose what to compare with
+        del path[1:2]  # the method, which pydantic adds to the path
     key = ".".join(map(str, path)).removesuffix(".[key]")
     match details["type"]:
-        case "value_error":  # a sentence of one of our validators
+        case "value_error":  # a sentence from one of our validators
             return str(details["ctx"]["error"])
         case "form":
             return f"has a malformed {key}, expected {details['msg']}."
@@ -138,7 +138,7 @@ def _explain(details: ErrorDetails, model: type[Profile]) -> str:
 
 
 def _describe_form(model: type[Profile], path: Iterable[int | str]) -> str:
-    """The form of a key of the profile itself, in words."""
+    """Describe the form of a key of the profile itself."""
     first, *deeper = path
     metadata = model.model_fields[str(first)].metadata if not deeper else []
     forms = (getattr(each, "func", None) for each in metadata)

@@ -1,15 +1,15 @@
-"""Which container images belong to this code: by tag on this machine, by digest on platforms.
+"""Find the container images of this code: by tag on this machine, by digest on platforms.
 
 The content names the code. `tag()` is a hash of the files that images are built from, and the build reads exactly the
 bytes that were hashed (`write_context`). So clones of any depth, zip downloads, worktrees and CRLF checkouts of the
 same code agree, and no git is needed. Image tags, the label `org.opencontainers.image.revision`, images.lock, run.json
-and `mnist doctor` all give this one name. Platforms take digests only, because KFP's cache key is the image's name: a
-tag that is built again would silently replay old results.
+and `mnist doctor` all show this name. On platforms, images are named by digest, because KFP's cache key is the image's
+name: a tag that is built again would silently replay old results.
 
-Git serves people: `commit()` says where to find the code again, and code with uncommitted changes is neither pushed nor
-compiled for a platform. Only a repository of the project's own is asked, never one that surrounds it.
+The commit is for people: `commit()` identifies the code in git, and code with uncommitted changes is neither pushed nor
+compiled for a platform. Only the project's own repository is read, never one that surrounds it.
 
-Needs nothing but Python's standard library, so that images can be built without the project's environment.
+Needs only Python's standard library, so that images can be built without the project's environment.
 """
 
 import fnmatch
@@ -31,11 +31,11 @@ IMAGES = (STEPS_IMAGE, TRAINER_IMAGE, TRAINER_GPU_IMAGE)
 LOCK_FILE = "images.lock"
 
 ROOT = Path(__file__).parent.parent
-# What `containers/Dockerfile` reads; a change of anything else does not change an image.
+# The files that `containers/Dockerfile` reads; changes of other files do not change an image.
 INPUTS = ("LICENSE", "components", "containers/Dockerfile", "data/sample.npz", "pyproject.toml", "requirements.txt")
-# Certificates to trust go into images as well, but belong to a network, not to the code.
+# Trusted certificates go into images as well, but belong to a network, not to the code.
 CERTIFICATES = "containers/certificates"
-# What desktops, editors and Python leave among them, and every hidden file. `.dockerignore` lists the same.
+# Junk files of desktops, editors and Python, and all hidden files. `.dockerignore` has the same list.
 JUNK = (
     ".*",
     "*~",
@@ -53,36 +53,36 @@ JUNK = (
     "ehthumbs.db",
     "~$*",
 )
-# What decides what a run on a platform does: the images, and the code that compiles. Profiles may be changed freely.
+# The files that determine a run on a platform: the images' and the compiler's. Profiles may be changed freely.
 CODE = (*INPUTS, "pipelines")
 BY_DIGEST = re.compile(r"(?!\w+://)[^\s@]+@sha256:[0-9a-f]{64}")
-# They name the repository whose hook calls this, which may be another one.
+# In a git hook, these name the hook's repository, which may be another one.
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 
 
 class ImageError(MnistError):
-    """The images of this code are unknown, or must not be used for what was asked."""
+    """The images of this code are unknown, or must not be used."""
 
 
 def tag() -> str:
     """Return the name of this code: twelve hexadecimal digits of a hash of what goes into its images.
 
     Raises:
-        ImageError: A file of it cannot be read.
+        ImageError: A file cannot be read.
     """
     return _hash(_read_files(*INPUTS))
 
 
 def code() -> str:
-    """Return `tag`, or nothing where the project was installed as a package and its other files are missing."""
+    """Return `tag`, or an empty string if the project was installed as a package, without its other files."""
     return tag() if all((ROOT / name).exists() for name in INPUTS) else ""
 
 
 def write_context(folder: Path) -> str:
-    """Write what images are built from into an empty folder: the files and bytes that `tag` hashes, and certificates.
+    """Write the build context to an empty folder: the files that `tag` hashes, and certificates.
 
     Returns:
-        The tag of what was written.
+        The tag of the files.
 
     Raises:
         ImageError: A file cannot be read.
@@ -101,7 +101,7 @@ def local_reference(image: str) -> str:
 
 
 def remote_references(lock_file: Path) -> dict[str, str]:
-    """Read which pushed images belong to this code.
+    """Read the references of this code's pushed images.
 
     Args:
         lock_file: Written by `make push`; TOML: `tag`, and a table `images` with a reference by digest for each.
@@ -129,7 +129,7 @@ def remote_references(lock_file: Path) -> dict[str, str]:
 
 
 def write_lock(references: Mapping[str, str], lock_file: Path) -> None:
-    """Write which images were pushed, for `remote_references` to read.
+    """Write the references of the pushed images, for `remote_references`.
 
     Args:
         references: By digest, by image.
@@ -152,11 +152,11 @@ def write_lock(references: Mapping[str, str], lock_file: Path) -> None:
 
 
 def commit() -> str:
-    """Return the commit that this code was checked out from, for people to find it again.
+    """Return the commit of this code, for people.
 
     Returns:
-        40 digits, with `-dirty` behind them if the code has uncommitted changes; empty if the project is no git
-        checkout of its own, or git cannot read it.
+        40 digits, with the suffix `-dirty` if the code has uncommitted changes; empty if the project is not a git
+        checkout, or git cannot read it.
     """
     try:
         return _git("rev-parse", "HEAD").strip() + ("-dirty" if _find_changes() else "")
@@ -165,11 +165,11 @@ def commit() -> str:
 
 
 def require_commit() -> None:
-    """Refuse uncommitted changes: what runs on a platform must be found again. Without git, nothing is refused.
+    """Refuse uncommitted changes, so that a platform run's code can be found again. Without git, refuse nothing.
 
     Raises:
-        ImageError: A file of the images or of the code that compiles was changed or is new; names some of them. Or
-            this is a git checkout that git cannot read.
+        ImageError: A file of the images or of the compiler was changed or is new; the message names some. Or git cannot
+            read this checkout.
     """
     if not (ROOT / ".git").exists():
         return
@@ -179,7 +179,7 @@ def require_commit() -> None:
 
 
 def _read_files(*names: str) -> dict[str, bytes]:
-    """Contents by path below the root, in one order everywhere; text has LF line endings, whatever the checkout has."""
+    """Return contents by path below the root, always in the same order; text has LF line endings."""
     contents = {}
     try:
         paths = [path for name in names for path in (ROOT / name, *(ROOT / name).rglob("*")) if path.is_file()]
@@ -205,7 +205,7 @@ def _is_junk(name: str) -> bool:
 
 
 def _find_changes() -> list[str]:
-    """Files of the code that are not as committed; also those that git ignores, since they go into images."""
+    """List the files with uncommitted changes; also those that git ignores, since they go into images."""
     words = ("--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--ignored")
     lines = _git("status", *words, "--", *CODE).split("\0")
     return sorted(line[3:] for line in lines if line and not _is_junk(line[3:]))
@@ -213,7 +213,7 @@ def _find_changes() -> list[str]:
 
 def _git(*arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
-    # Git looks for a repository in the root and no further up.
+    # Git looks for a repository in the root only, not in its parents.
     environment["GIT_CEILING_DIRECTORIES"] = str(ROOT.resolve().parent)
     command = ["git", "--no-optional-locks", "-C", str(ROOT), *arguments]
     try:
@@ -236,7 +236,7 @@ def _check_references(references: Mapping[str, str], lock_file: Path, again: str
 
 
 def main(arguments: list[str]) -> None:
-    """Answer the scripts in `containers`: `tag`, `context FOLDER`, `require-commit`, `lock IMAGE=REFERENCE...`."""
+    """Serve the scripts in `containers`: `tag`, `context FOLDER`, `require-commit`, `lock IMAGE=REFERENCE...`."""
     match arguments:
         case ["tag"]:
             print(tag())

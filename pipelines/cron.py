@@ -1,8 +1,7 @@
-"""Read cron expressions in the dialect that Kubeflow Pipelines and Vertex AI share, and compute when they fire.
+"""Read cron expressions in the dialect that Kubeflow Pipelines and Vertex AI share, and compute their times.
 
-Kubeflow Pipelines reads them with robfig/cron 1.2, which knows no 7 for Sunday; Vertex AI takes unix-cron. Where one
-of them refuses what the other takes, it is rewritten so that both read it alike; where they would fire at different
-times, it is refused.
+Kubeflow Pipelines reads them with robfig/cron 1.2, which does not accept 7 for Sunday; Vertex AI reads unix-cron. An
+expression that only one of them accepts is rewritten for both; one that would fire at different times is refused.
 """
 
 import functools
@@ -17,17 +16,17 @@ from cronsim.cronsim import Field as Parser
 
 from components.mnist.errors import SettingError, suggest
 
-# The forms that both platforms know: without ?, L, W and #.
+# The forms that both platforms accept: without ?, L, W and #.
 PART = re.compile(r"(?P<span>\*|(\d{1,4}|[A-Z]{3})(-(\d{1,4}|[A-Z]{3}))?)(/(?P<step>\d{1,4}))?", re.ASCII)
 
 
 class Field(NamedTuple):
-    """One of the five.
+    """One of the five fields.
 
     Attributes:
-        parser: Knows names, and refuses what is out of range.
-        first, last: What `*` covers.
-        names: In words.
+        parser: Reads names, and refuses numbers out of range.
+        first, last: The range of `*`.
+        names: Description of the names, for messages.
     """
 
     name: str
@@ -53,7 +52,7 @@ def normalise(cron: str) -> str:
         Five fields with a space between them.
 
     Raises:
-        SettingError: It is not of the dialect, never fires, or the platforms would fire it at different times.
+        SettingError: The expression is invalid, never fires, or would fire at different times on the platforms.
     """
     words = cron.split()
     if len(words) != len(FIELDS) or words[0].startswith(("@", "TZ=", "CRON_TZ=")):
@@ -69,9 +68,8 @@ def normalise(cron: str) -> str:
     for index in (2, 4):
         if "*" in words[index] and "*" not in (fields[2], fields[4]):
             raise SettingError(
-                f"cron {cron}: {words[index]} as {FIELDS[index].name}, with both days given, is read differently by "
-                f"the platforms: days on which both match, or either. Write {_spell(numbers[index])}, which means "
-                "either."
+                f"cron {cron}: {words[index]} as {FIELDS[index].name}, with both days given, is ambiguous: the "
+                f"platforms require both to match, or either. Write {_spell(numbers[index])}, which means either."
             )
     normal = " ".join(fields)
     try:
@@ -92,16 +90,16 @@ def next_times(
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[datetime]:
-    """When a schedule fires next.
+    """Compute the next times of a schedule.
 
-    When the clock is put forward, times that it skips don't fire; when it is put back, times that come twice
-    fire twice. So do robfig/cron 1.2 and 3.0, which were asked; Google doesn't say what Vertex AI does. Where the clock
-    is put forward at midnight, as in Cairo or Santiago, 1.2 may miss or move times of that day and the next month.
+    When clocks are put forward, skipped times do not fire; when they are put back, repeated times fire twice. This is
+    the tested behaviour of robfig/cron 1.2 and 3.0; that of Vertex AI is undocumented. Where clocks are put forward at
+    midnight, as in Cairo or Santiago, 1.2 may miss or move times of that day and the next month.
 
     Args:
         after: A moment, with a time zone.
-        count: How many times at most.
-        start, end: It fires after `start` and not after `end`; without a zone of their own they are in `time_zone`.
+        count: Largest number of times.
+        start, end: The schedule fires after `start` and not after `end`; without a time zone, they are in `time_zone`.
 
     Returns:
         Moments in `time_zone`, the earliest first; fewer than `count` when `end` comes before.
@@ -109,10 +107,10 @@ def next_times(
     Raises:
         SettingError: The expression or the time zone is refused.
     """
-    # Compared in UTC: within one zone Python compares what clocks show, also in an hour that comes twice.
+    # Compared in UTC: within one zone, Python compares wall-clock times, which are ambiguous in a repeated hour.
     first = max(in_zone(moment, time_zone).astimezone(UTC) for moment in (after, start) if moment)
     last = in_zone(end, time_zone).astimezone(UTC) if end else None
-    # With seconds before them, CronSim does not move times that the clock skips, as Debian's cron would.
+    # With a field for seconds, CronSim does not move skipped times, as Debian's cron would.
     times = CronSim(f"0 {normalise(cron)}", first.astimezone(read_zone(time_zone)))
     real = (time for time in times if time.astimezone(UTC).astimezone(time.tzinfo) == time)
     within = itertools.takewhile(lambda time: last is None or time.astimezone(UTC) <= last, real)
@@ -126,7 +124,7 @@ def read_zone(name: str) -> zoneinfo.ZoneInfo:
     Raises:
         SettingError: There is no such zone.
     """
-    # Some machines keep files among the zones that no platform knows.
+    # Some machines have additional zone files, which no platform accepts.
     known = zoneinfo.available_timezones() - {"localtime", "Factory"}
     if name not in known:
         hint = suggest(name, known, otherwise="expected one such as UTC or Europe/Berlin.")
@@ -136,7 +134,7 @@ def read_zone(name: str) -> zoneinfo.ZoneInfo:
 
 @functools.cache
 def same_zone(one: str, other: str) -> bool:
-    """Whether two time zones show the same time for the next five years, as UTC and Etc/UTC do.
+    """Whether two time zones have the same offsets for the next five years, as UTC and Etc/UTC do.
 
     Raises:
         SettingError: There is no such zone.
@@ -150,7 +148,7 @@ def same_zone(one: str, other: str) -> bool:
 
 
 def in_zone(moment: datetime, time_zone: str) -> datetime:
-    """Give a moment the time zone, unless it has one of its own.
+    """Set the time zone of a moment that has none.
 
     Raises:
         SettingError: There is no such zone.
@@ -159,7 +157,7 @@ def in_zone(moment: datetime, time_zone: str) -> datetime:
 
 
 def _read_field(text: str, field: Field) -> set[int]:
-    """The numbers that a list of `*`, `n` or `a-b` means, each with or without a step; Sunday is 0."""
+    """Expand a list of `*`, `n` or `a-b`, each with or without a step, to numbers; Sunday is 0."""
     numbers: set[int] = set()
     parts = text.upper().split(",")
     for part in parts:
@@ -190,14 +188,14 @@ def _read_field(text: str, field: Field) -> set[int]:
 
 
 def _write(word: str, numbers: set[int]) -> str:
-    # A star is kept: a day of month or week that is * leaves the choice to the other, and 1-31 does not.
+    # A star is kept: with * as day of month or week only the other field counts, with 1-31 either matches.
     if not (match := re.fullmatch(r"\*(?:/0*(\d+))?", word)):
         return _spell(numbers)
     return "*" if match[1] in (None, "1") else f"*/{match[1]}"
 
 
 def _spell(numbers: set[int]) -> str:
-    """Write numbers as a range where they are evenly spaced, and as a list otherwise."""
+    """Write numbers as a range if they are evenly spaced, else as a list."""
     ordered = sorted(numbers)
     steps = {later - earlier for earlier, later in itertools.pairwise(ordered)}
     if len(ordered) < 3 or len(steps) > 1:

@@ -1,6 +1,6 @@
-"""What a person sees while steps run: a line per step with its time, and a progress bar.
+"""The display of running steps: a line per step with its time, and a progress bar.
 
-Knows nothing of KFP: the runner calls it. In a log, where no bar can be drawn, the same lines appear.
+Knows nothing of KFP: the runner calls it. In a log, the same lines appear without the bar.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ class Display:
     """Shows steps one after the other.
 
     Args:
-        console: Where to write.
+        console: The console to print on.
         verbose: Show everything that a step prints, not only its sentences.
     """
 
@@ -38,7 +38,7 @@ class Display:
         self._bar.start()
 
     def show_line(self, line: str) -> None:
-        """Show one line that the step printed: a sentence, an update of the bar or, when verbose, anything else."""
+        """Show a line of the step's output: a sentence, an update of the bar or, if verbose, anything else."""
         line = line.rstrip()
         if line.startswith(UPDATE):
             fields = json.loads(line.removeprefix(UPDATE))
@@ -61,7 +61,7 @@ class Display:
 
 @contextlib.contextmanager
 def show_download(console: Console, name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Draw a bar while a file is downloaded; yields a function to call with the bytes done and the total."""
+    """Draw a bar during a download; yield a function to call with the bytes done and the total."""
     with _new_bar(console) as bar:
         task = bar.add_task(name, total=None, text="", visible=False)
 

@@ -1,7 +1,7 @@
-"""What every profile of `mnist.toml` may say: where artifacts go, on which machines steps run, what is scheduled.
+"""The keys of every profile of `mnist.toml`: artifacts, resources of the steps, schedules.
 
 A platform adds its own keys in `pipelines/platforms/<platform>/profile.py`. `pipelines/configuration.py` reads the
-file; `mnist.example.toml` explains every key to a person.
+file; `mnist.example.toml` explains every key to users.
 """
 
 import re
@@ -19,12 +19,12 @@ from components.mnist.errors import suggest
 from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
-FIRST_RETRY = "60s"  # capacity that was taken away is seldom back at once
+FIRST_RETRY = "60s"  # preempted capacity is seldom available again at once
 
 
 @dataclass(frozen=True)
 class Form:
-    """A pattern that text must match as a whole. The error says what was expected, and never repeats what arrived."""
+    """A pattern that a whole text must match. The error names the expected form, and never repeats the text."""
 
     pattern: str
     expected: str
@@ -39,7 +39,7 @@ def form(pattern: str, expected: str) -> AfterValidator:
     """Annotate text with its form.
 
     Args:
-        expected: The form in words, with an example.
+        expected: A description of the form, with an example.
     """
     return AfterValidator(Form(pattern, expected))
 
@@ -61,13 +61,13 @@ Memory = Annotated[str, form(r"[1-9][0-9]*[KMGT]i?", 'an amount such as "8G" or 
 
 
 class Table(BaseModel):
-    """What all tables have in common: no unknown keys, no guessing of types, no change after reading."""
+    """Base class of all tables: no unknown keys, no conversion of types, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Resources(Table):
-    """What a step's container asks for, and may not exceed.
+    """Resources of a step's container, both request and limit.
 
     Attributes:
         cpu: Cores: "4", "0.5", "500m".
@@ -79,16 +79,16 @@ class Resources(Table):
 
 
 class Schedule(Table):
-    """A run that the platform starts again and again.
+    """A run that the platform starts repeatedly.
 
     Attributes:
         name: Unique in its profile.
         cron: Five fields: minute, hour, day of month, month, day of week.
-        time_zone: Of the cron expression: "UTC", "Europe/Berlin".
-        parameters: Those that differ from the pipeline's defaults.
-        max_concurrency: Runs of this schedule at a time.
-        start, end: It fires only between them; without a zone of their own they are in `time_zone`.
-        paused: None leaves it to `mnist schedule pause` and `resume`.
+        time_zone: Time zone of the cron expression: "UTC", "Europe/Berlin".
+        parameters: Parameters that differ from the pipeline's defaults.
+        max_concurrency: Largest number of simultaneous runs of this schedule.
+        start, end: The schedule fires only between them; without a time zone, they are in `time_zone`.
+        paused: None to keep the state set by `mnist schedule pause` and `resume`.
     """
 
     name: Name
@@ -102,19 +102,19 @@ class Schedule(Table):
 
 
 class Profile(Table, ABC):
-    """What every platform takes.
+    """The keys of every platform's profiles.
 
     Attributes:
-        name: Of the table.
-        experiment: Under which runs are grouped.
+        name: Name of the table.
+        experiment: The experiment that groups the runs.
         pipeline_root: The folder in a bucket for all artifacts.
-        service_account: That steps run as.
-        accelerator: The platform's name for it; None trains on the CPU.
-        train_retries: How often training is retried after it failed; the platform decides what counts as a failure.
-        resources: By step, where they differ from `pipelines/steps.py`.
+        service_account: The account of the steps.
+        accelerator: The platform's name of the accelerator; None trains on the CPU.
+        train_retries: Number of retries of a failed training; the platform defines which failures count.
+        resources: By step, if they differ from `pipelines/steps.py`.
     """
 
-    # What says whose profile it is and where its platform is, but nothing of what its runs are made of.
+    # Keys that identify the profile and its platform, but do not affect its runs.
     identity_keys: ClassVar[frozenset[str]] = frozenset({"name", "platform", "schedules"})
 
     name: Name
@@ -154,18 +154,18 @@ class Profile(Table, ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """The platform and where it is, for messages."""
+        """Name of the platform, with its address or region, for messages."""
 
     @abstractmethod
     def placement(self, images: Mapping[str, str]) -> Placement:
-        """What a pipeline compiled for this profile asks its platform for.
+        """Return the placement of the steps on the profile's platform.
 
         Args:
             images: References by digest, by image of `components/__init__.py`.
         """
 
     def resources_of(self, step: Step) -> Resources:
-        """What a step's container asks for: the profile's value, or the default of the step."""
+        """Return the resources of a step: the profile's, or the default of the step."""
         return self.resources.get(step.name) or Resources(cpu=step.cpu, memory=step.memory)
 
     def equip_training(
@@ -176,7 +176,7 @@ class Profile(Table, ABC):
         retry_within: str,
         has_own_machine: bool = False,
     ) -> None:
-        """Ask for retries and, unless its own machine already has it, for the accelerator.
+        """Set the retries of training and, unless its own machine has one, the accelerator.
 
         Args:
             retry_after: The wait before the first retry, which doubles with each one, as in "60s".
@@ -185,5 +185,5 @@ class Profile(Table, ABC):
         if self.train_retries:
             task.set_retry(self.train_retries, retry_after, 2.0, retry_within)
         if self.accelerator and not has_own_machine:
-            # A limit of 0 would still ask for a node with the accelerator: for the CPU the call is left out.
+            # Not called for the CPU: a limit of 0 would still require a node with the accelerator.
             task.set_accelerator_type(self.accelerator).set_accelerator_limit(self.accelerator_count)

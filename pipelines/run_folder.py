@@ -1,8 +1,8 @@
-"""A run's folder: what one run leaves on this machine, and how it is read.
+"""A run's folder: the files of one run on this machine.
 
 runs/2026-11-22T17-20-31Z/
-  run.json         what was run, how it ended, seconds by step
-  report.html      the report, summary.md and figures/ beside it
+  run.json         parameters, final state, seconds by step
+  report.html      the report, with summary.md and figures/ beside it
   steps/           every artifact: steps/<step>/<output>
   logs/            one log per step, pipeline.log for KFP itself
 runs/latest        the newest run of the whole pipeline
@@ -28,10 +28,10 @@ class StepError(Exception):
     """A step failed.
 
     Attributes:
-        step: Its name.
-        message: The library's own line or, without one, what its exit code says.
+        step: The name of the step.
+        message: The library's message or, without one, a description of the exit code.
         log: The step's log.
-        details: The traceback, where there is one.
+        details: The traceback, if there is one.
     """
 
     def __init__(self, step: str, message: str, *, log: Path, details: str = "") -> None:
@@ -47,7 +47,7 @@ class RunFolder:
 
     Args:
         root: The folder of all runs.
-        title: Follows the time in the folder's name, as the step's name for a run of one step; may be empty.
+        title: The suffix of the folder's name after the time: the step's name for a single step; may be empty.
     """
 
     def __init__(self, root: Path, *, title: str) -> None:
@@ -62,7 +62,7 @@ class RunFolder:
                     break
         except OSError as error:
             raise OutputError(
-                f"{root}: no run can be kept there ({error.strerror}). Name a folder: --runs FOLDER."
+                f"{root}: runs cannot be stored there ({error.strerror}). Name another folder: --runs FOLDER."
             ) from error
         self.logs = self.folder / "logs"
         self.logs.mkdir()
@@ -78,15 +78,15 @@ class RunFolder:
         """Point `latest`, beside this folder, to this run."""
         link = self.folder.parent / "latest"
         if link.is_dir() and not link.is_symlink():
-            return  # a folder of the user's own
-        # Replaced in one move: `latest` exists at every moment.
+            return  # the user's own folder
+        # Replaced atomically: `latest` exists at every moment.
         new = self.folder.parent / f".latest-{os.getpid()}"
         new.unlink(missing_ok=True)
         new.symlink_to(self.folder.name)
         new.replace(link)
 
     def collect_report(self) -> Path | None:
-        """Copy what people open first to the top of the folder; returns the report, None where there is none."""
+        """Copy the report and its files to the top of the folder; return the report, or None if there is none."""
         for step in STEPS.values():
             for output, name in step.shown.items():
                 source = self.steps / step.name / output
@@ -98,5 +98,5 @@ class RunFolder:
         return report if report.is_file() else None
 
     def read_json(self, step: str, artifact: str, file: str) -> dict[str, Any]:
-        """A JSON file of an artifact of a finished step."""
+        """Read a JSON file of an artifact of a finished step."""
         return json.loads((self.steps / step / artifact / file).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""One component alone, on artifact folders of an earlier run: a pipeline of one step."""
+"""Build a pipeline of one component, on artifact folders of an earlier run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Inputs:
 
     Attributes:
         parameters: Names of its parameters.
-        artifacts: Its input artifacts: name to type, such as system.Dataset@0.0.1.
+        artifacts: Types of its input artifacts by name, such as system.Dataset@0.0.1.
     """
 
     parameters: tuple[str, ...]
@@ -36,7 +36,7 @@ def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
     """Find the folder of each input artifact.
 
     Raises:
-        SettingError: One is not given, or does not exist.
+        SettingError: A folder is not given or does not exist.
     """
     if missing := [name for name in inputs.artifacts if name not in given]:
         example = " ".join(f"{name}=FOLDER" for name in missing)
@@ -45,7 +45,7 @@ def check_folders(given: Mapping[str, str], inputs: Inputs) -> dict[str, Path]:
     for name, folder in folders.items():
         if not folder.exists():
             raise SettingError(
-                f"{name}={given[name]}: no such folder; the artifacts of a run lie under runs/<time>/steps/<step>/."
+                f"{name}={given[name]}: no such folder; the artifacts of a run are in runs/<time>/steps/<step>/."
             )
     return folders
 
@@ -64,7 +64,7 @@ def build(
         imported = {}
         for name, folder in folders.items():
             title, _, version = kinds[name].partition("@")
-            # The importer reads only these two from a class, so that any type will do, also one that KFP does not know.
+            # The importer reads only these two attributes, so this works for any type, even one unknown to KFP.
             kind = type(name, (dsl.Artifact,), {"schema_title": title, "schema_version": version})
             imported[name] = dsl.importer(artifact_uri=str(folder), artifact_class=kind).output
         placement.apply(component(**parameters, **imported))

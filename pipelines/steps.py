@@ -1,4 +1,4 @@
-"""The table of steps: what each one is, needs and leaves behind. A new step is one row here, and a task in the graph.
+"""The table of steps: component, resources and outputs of each. A new step is one row here, and a task in the graph.
 
 Compilation, profiles, both runners, platforms, the run folder and the doctor all read it.
 """
@@ -20,15 +20,15 @@ class Step:
     """One step of the pipeline.
 
     Attributes:
-        component: Its interface, from its page in `components/`.
-        cpu, memory: What its container asks for and may not exceed, unless a profile says otherwise; "500m", "8G".
-        trains: It gets the accelerator, the trainer's machine and its retries.
-        reads_source: It has the parameter `source`, and so needs a network, files or credentials of the user.
-        is_cached: A platform may take its outputs from its cache. Seldom across runs: ingest, which all steps follow,
-            is never cached, and makes new artifacts each time.
-        fetched: Outputs that are copied here when a run on a platform has succeeded: by output, the one file of it
-            that is needed, or "" for all of it.
-        shown: Outputs that are copied to the top of the run folder, each with its name there.
+        component: The interface, from its module in `components/`.
+        cpu, memory: Request and limit of its container, unless a profile overrides them; "500m", "8G".
+        trains: Whether it gets the accelerator, the trainer's machine and retries.
+        reads_source: Whether it has the parameter `source`, and so needs the network, or the user's files or
+            credentials.
+        is_cached: Whether a platform may take its outputs from the cache. Rarely across runs: ingest, which all
+            steps depend on, is never cached and creates new artifacts each time.
+        fetched: Outputs to fetch after a run on a platform has succeeded: by output, the file to fetch, or "" for all.
+        shown: Outputs to copy to the top of the run folder, with their names there.
     """
 
     component: base_component.BaseComponent
@@ -49,24 +49,24 @@ class Step:
 
     @property
     def name(self) -> str:
-        """As in the graph, in run folders and in `mnist step NAME`: find-leaks for the function find_leaks."""
+        """Name in the graph, in run folders and in `mnist step NAME`: find-leaks for the function find_leaks."""
         return str(self.component.name)
 
     @property
     def image(self) -> str:
-        """The container image of `components/__init__.py` that it runs in."""
+        """Container image, one of `components/__init__.py`."""
         return str(self.component.component_spec.implementation.container.image)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of its output artifacts."""
+        """Names of the output artifacts."""
         return tuple(self.component.component_spec.outputs or ())
 
 
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
-        # A source can change behind its name: a retraining with equal parameters must read it again.
+        # The data of a source can change: a retraining with equal parameters must read it again.
         Step(ingest, reads_source=True, is_cached=False),
         Step(train, cpu="4", memory="8G", trains=True, fetched={"model": "model.json"}),
         Step(evaluate, fetched={"metrics": "metrics.json"}),
@@ -80,15 +80,15 @@ STEPS: dict[str, Step] = {
 
 
 def read_step_name(command: Sequence[str]) -> str:
-    """The name of the step that a command of KFP's executor runs, which has the name of its function."""
+    """Read the name of the step from a command of KFP's executor, which contains the name of its function."""
     return command[command.index("--function_to_execute") + 1].replace("_", "-")
 
 
 def find_step(name: str) -> Step:
-    """The row of a step.
+    """Return the row of a step.
 
     Raises:
-        SettingError: There is none.
+        SettingError: There is no such step.
     """
     if name not in STEPS:
         expected = f"expected one of {', '.join(STEPS)}."

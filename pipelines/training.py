@@ -1,8 +1,8 @@
 """START HERE: the graph of the training pipeline, and every default.
 
 The signature of `mnist_training` is the configuration: the command, the compiled file and the pages of Kubeflow and
-Vertex AI all read names, types and defaults from it. What each parameter means is in `components/mnist/settings.py`.
-Importing this module loads neither TensorFlow nor a room of the library: compiling is instant and needs no ML stack.
+Vertex AI all read names, types and defaults from it. `components/mnist/settings.py` describes each parameter.
+Importing this module loads neither TensorFlow nor a package of the library: compiling is fast and needs no ML stack.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,14 +25,13 @@ NAME = "mnist-training"
 
 @dataclass(frozen=True)
 class Placement:
-    """What a compiled pipeline asks a runner or a platform for; without arguments, for nothing but the steps.
+    """The images and resources of a pipeline for a runner or a platform; by default, those of the components.
 
     Attributes:
-        images: The reference to use for an image of `components/__init__.py`; an image that is not named stays
-            as the component says.
-        equip: Called with each step and its task: asks for processors, memory, an accelerator, secrets.
-        trainer: Turns the train component into what trains instead, with the same inputs and outputs.
-        config: What the platform takes for the pipeline as a whole.
+        images: References by image of `components/__init__.py`; images that are not in it are unchanged.
+        equip: Called with each step and its task, to set processors, memory, an accelerator, secrets.
+        trainer: Converts the train component to one that trains elsewhere, with the same inputs and outputs.
+        config: Options of the platform for the pipeline as a whole.
     """
 
     images: Mapping[str, str] = field(default_factory=dict)
@@ -41,7 +40,7 @@ class Placement:
     config: dsl.PipelineConfig | None = None
 
     def apply(self, task: pipeline_task.PipelineTask) -> None:
-        """Give a task of the graph its image and what it needs.
+        """Set the image and the resources of a task of the graph.
 
         Raises:
             SettingError: Its step is missing in `pipelines/steps.py` or twice in the graph, or its image has no
@@ -49,7 +48,9 @@ class Placement:
         """
         name, _, number = task.name.rpartition("-")
         if number.isdigit() and name in STEPS:
-            raise SettingError(f"{name}: twice in the graph; expected a page, and a row in the table, for each task.")
+            raise SettingError(
+                f"{name}: twice in the graph; expected a component, and a row in the table, for each task."
+            )
         step = find_step(task.name)
         if self.images and step.image not in self.images:
             raise SettingError(f"{step.name}: its image {step.image} was not pushed. Push it: make push.")
@@ -61,7 +62,7 @@ class Placement:
 
 
 def build(placement: Placement) -> graph_component.GraphComponent:
-    """Return the pipeline for a placement. The graph, its parameters and their defaults are the same everywhere."""
+    """Return the pipeline for a placement. The graph, its parameters and their defaults are always the same."""
 
     def mnist_training(
         source: str = "mnist",
@@ -109,7 +110,7 @@ def build(placement: Placement) -> graph_component.GraphComponent:
         for task in pipeline_context.Pipeline.get_default_pipeline().tasks.values():
             placement.apply(task)
 
-    # KFP takes the descriptions that its pages show from the docstring.
+    # KFP reads the descriptions for its pages from the docstring.
     mnist_training.__doc__ = _docstring()
     return dsl.pipeline(name=NAME, pipeline_config=placement.config)(mnist_training)
 

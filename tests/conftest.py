@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +36,12 @@ RECIPE = Recipe(
     require_gpu=False,
 )
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
+
+
+# A shell that starts something in the background lets it ignore Ctrl-C, and all that it starts: tests that send it would
+# wait forever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,7 @@
-"""What can go wrong, one class per cause that a caller can act on, and how a step reports it.
+"""Exceptions, one class per cause that a caller can act on, and the error report of a step.
 
-Every message is one line for a person: what arrived, what was expected, what to do. The functions at the end help to
-write them: the exceptions behind an exception, its words, the nearest known word, a text without tokens.
+Every message is one line for the user: what arrived, what was expected, what to do. The functions at the end help to
+write messages: they list wrapped exceptions, quote foreign ones, suggest known words and mask tokens.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Whoever runs steps sets this to the path of a file: KFP itself only says that the inner task failed.
+# The runner of a step sets this to the path of a file: KFP itself only reports that the inner task failed.
 ERROR_FILE = "MNIST_ERROR_FILE"
 
 # Google's access and refresh tokens, and JSON Web Tokens.
@@ -27,7 +27,7 @@ TOKEN = re.compile(r"ya29\.[\w.-]+|1//[\w-]{20,}|eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"
 
 
 class MnistError(Exception):
-    """Anything that the project refuses or gives up on, explained in one line."""
+    """Base class of the project's errors; the message is one line."""
 
 
 class SettingError(MnistError):
@@ -35,11 +35,11 @@ class SettingError(MnistError):
 
 
 class DataError(MnistError):
-    """The data is missing, unreadable, or not what an image data set looks like."""
+    """The data is missing, unreadable, or not an image data set."""
 
 
 class UnreachableError(DataError):
-    """The data is elsewhere and cannot be fetched: no network, no answer, a refusal, a wrong answer.
+    """Remote data cannot be fetched: no network, no answer, a refusal or a wrong answer.
 
     Attributes:
         status: The HTTP status of the answer, 404 for instance; None where no answer came.
@@ -82,7 +82,7 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
                 "error": type(error).__name__,
                 "expected": isinstance(error, MnistError),
                 "details": "".join(traceback.format_exception(error)),
-                # Last, because Kubernetes passes on only the end of a long file.
+                # Last, because Kubernetes keeps only the end of a long file.
                 "message": " ".join(str(error).split()),
             }
             if path := os.environ.get(ERROR_FILE):
@@ -95,9 +95,9 @@ def reports_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that it wraps, the innermost last.
+    """Yield an exception and all those that it wraps, the innermost last.
 
-    HTTP libraries keep what they wrap in `reason` or among the arguments.
+    HTTP libraries keep the wrapped exception in `reason` or among the arguments.
     """
     seen: set[int] = set()
     waiting: list[BaseException] = [error]
@@ -107,13 +107,13 @@ def chain(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(link))
         yield link
-        # Where there is a cause, the context is only what happened to be handled at the time.
+        # If there is a cause, the context is only the exception being handled at the time.
         inner = (getattr(link, "reason", None), *link.args, link.__cause__ or link.__context__)
         waiting += [each for each in inner if isinstance(each, BaseException)]
 
 
 def describe(error: BaseException) -> str:
-    """The words of an exception from elsewhere in one line, or its class where it has none."""
+    """Return a third-party exception's message on one line, or its class name if it has none."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__
 
@@ -122,7 +122,7 @@ def suggest(word: str, known: Iterable[str], *, otherwise: str) -> str:
     """Name the known word that is nearest to a mistyped one: "did you mean train?"; case does not count.
 
     Args:
-        otherwise: What to say where none is near: "expected one of ingest, train."
+        otherwise: Text to return if none is near: "expected one of ingest, train."
     """
     folded = {each.casefold(): each for each in known}
     nearest = difflib.get_close_matches(word.casefold(), folded, 1)
@@ -130,5 +130,5 @@ def suggest(word: str, known: Iterable[str], *, otherwise: str) -> str:
 
 
 def mask_tokens(text: str) -> str:
-    """Replace whatever looks like a token: servers may repeat one in their answers."""
+    """Replace anything that looks like a token: servers may repeat tokens in their answers."""
     return TOKEN.sub("...", text)

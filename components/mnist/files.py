@@ -1,4 +1,4 @@
-"""Replace files and folders as a whole: a reader sees the old content or the new one, never half of it.
+"""Replace files and folders as a whole: a reader sees the old content or the new, never a mixture.
 
 Works on disks and on mounted buckets, where folders cannot be renamed: there they are copied.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path at which to write a file or make a folder; it replaces `path` when the block ends.
+    """Yield a path for a new file or folder, which replaces `path` when the block ends.
 
-    When the block or the replacement fails, `path` is as it was before and nothing else is left. Missing parent folders
+    If the block or the replacement fails, `path` is unchanged and nothing else is left. Missing parent folders
     are made. Where `path` is a symbolic link, its target is replaced; a file keeps its permissions; a device or pipe,
     /dev/stdout for example, is written to directly.
 
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent, ignore_cleanup_errors=True) as beside:
         new = Path(beside, path.name)
         yield new
-        # From memory to the disk, so that no crash leaves an empty file.
+        # Flush to the disk, so that no crash leaves an empty file.
         for file in new.rglob("*") if new.is_dir() else [new]:
             if file.is_file() and not file.is_symlink():
                 with file.open("rb") as stream:
@@ -45,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file by this text in UTF-8.
+    """Replace a file's content by this text, in UTF-8.
 
     Raises:
         OSError: The parent folder cannot be written to, or the disk is full.
@@ -57,7 +57,7 @@ def write_text(path: Path, text: str) -> None:
 def _replace_folder(new: Path, path: Path, aside: Path) -> None:
     """Replace `path` when it or `new` is a folder, which no file system does in one step.
 
-    Whatever fails or interrupts this, `path` or `aside` holds all of the old content at every moment.
+    `path` or `aside` holds all of the old content at every moment, even if this fails or is interrupted.
     """
     had_old, is_saved = path.exists(), False
     try:
@@ -67,7 +67,7 @@ def _replace_folder(new: Path, path: Path, aside: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         _rename_or_copy(new, path)
     except BaseException:
-        # Not saved, but gone: it was interrupted right after it had been renamed.
+        # Not saved, but missing: interrupted right after the rename.
         if is_saved or not (had_old and path.exists()):
             shutil.rmtree(path, ignore_errors=True)
             if had_old:

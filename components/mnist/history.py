@@ -1,4 +1,4 @@
-"""The course of a training on disk: `history.csv`, a line per epoch; written by training, read by the report."""
+"""The training history on disk: `history.csv`, one line per epoch; written by training, read by the report."""
 
 import csv
 import math
@@ -14,7 +14,7 @@ class Epoch:
 
     Attributes:
         epoch: From 1.
-        loss, accuracy: Means over the epoch's training batches as the network saw them, shifted; the cross-entropy is
+        loss, accuracy: Means over the epoch's training batches, with augmented (shifted) images; the cross-entropy is
             without label smoothing, so that it can be compared with `val_loss`.
         val_loss, val_accuracy: On validation data, with the weights at the end of the epoch.
         learning_rate: At the end of the epoch.

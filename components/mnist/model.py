@@ -1,4 +1,4 @@
-"""The trained model on disk, and how it is used: ONNX Runtime and NumPy, no training framework.
+"""The trained model on disk, and predictions with it: ONNX Runtime and NumPy, no training framework.
 
 A model folder holds `model.keras` (the source of truth), `model.onnx` (what is evaluated and served) and
 `model.json` (the card). Input: float32 (n, 28, 28, 1) in 0..1, ink is 1; output: one probability per class.
@@ -17,7 +17,7 @@ from components.mnist.data.datasets import BLOCK, IMAGE_SIDE
 from components.mnist.errors import ModelError
 
 INPUT_NAME = "images"
-# The contract between a model and whoever gives it images; `scale` fulfils it.
+# The contract for a model's input; `scale` fulfils it.
 INPUT: dict[str, object] = {
     "name": INPUT_NAME,
     "dtype": "float32",
@@ -29,7 +29,7 @@ INPUT: dict[str, object] = {
 
 @dataclass(frozen=True)
 class TrainingMetrics:
-    """What training measured.
+    """Metrics of a training.
 
     Attributes:
         training_loss, training_accuracy, validation_loss, validation_accuracy: Of the kept weights, on images that are
@@ -50,21 +50,21 @@ class TrainingMetrics:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` holds.
+    """The content of `model.json`.
 
     Attributes:
         classes: Name of each class, in the order of the outputs.
         parameters: Number of weights: 225,034 for ten classes.
         input: The input contract, `INPUT`.
-        recipe: The settings of the training by name, as they were written, with the batch size that was used. Not a
-            `Recipe`: a model may be older or newer than a setting, and stays readable.
+        recipe: The training settings by name, as recorded, with the batch size that was used. Not a `Recipe`, so that
+            models that are older or newer than a setting stay readable.
         data: `source`, `origin`, and `training_sha256`, `validation_sha256` of the data sets.
-        metrics: What training measured.
-        device: What it ran on, for a person: "CPU, 2 cores" or "GPU, NVIDIA L4".
+        metrics: Metrics of the training.
+        device: The training device, for people: "CPU, 2 cores" or "GPU, NVIDIA L4".
         precision: "float32" or "bfloat16", as used during training; the files are always float32.
         onnx_difference: Largest difference between the probabilities of model.onnx and model.keras on real images.
-        versions: Of Python and the libraries that made the model.
-        created: UTC, ISO 8601, to the second.
+        versions: Versions of Python and the libraries in training.
+        created: Time in UTC, ISO 8601, to the second.
     """
 
     classes: tuple[str, ...]
@@ -80,7 +80,7 @@ class ModelCard:
     created: str
 
     def metadata(self) -> dict[str, str | int | float]:
-        """The scalars that a pipeline page shows beside the artifact."""
+        """Return the scalars that pipeline pages show beside the artifact."""
         return {
             "parameters": self.parameters,
             "classes": len(self.classes),
@@ -135,7 +135,7 @@ def load_classifier(folder: Path) -> Classifier:
     card = read_card(folder)
     try:
         session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises a class of its own for every cause
+    except Exception as error:  # ONNX Runtime raises a different class for each cause
         raise ModelError(f"{folder / 'model.onnx'}: cannot be loaded ({error}). Train again.") from error
     outputs = session.get_outputs()[0].shape[-1]
     if outputs != len(card.classes):
@@ -154,7 +154,7 @@ def read_card(folder: Path) -> ModelCard:
     """Read `model.json`.
 
     Raises:
-        ModelError: The file is missing, damaged, or no card.
+        ModelError: The file is missing, damaged, or not a model card.
     """
     path = folder / "model.json"
     try:
@@ -164,6 +164,6 @@ def read_card(folder: Path) -> ModelCard:
         card["metrics"] = TrainingMetrics(**card["metrics"])
         return ModelCard(**card)
     except FileNotFoundError as error:
-        raise ModelError(f"{folder}: no model.json there; expected a folder that `mnist step train` wrote.") from error
+        raise ModelError(f"{folder}: holds no model.json; expected a folder that `mnist step train` wrote.") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{path}: damaged, or not the card of a model ({error}). Train again.") from error

@@ -1,8 +1,8 @@
-"""How a step reports what it is doing while it does it.
+"""Messages and progress of a running step.
 
-Sentences are for people, wherever they read them. When the `mnist` command reads a step's output (MNIST_PROGRESS=1),
-each sentence carries a mark that sets it apart from what libraries print, and updates for the command's progress bar
-are printed too; in a log they would be a hundred lines per epoch. Every line is flushed at once.
+Sentences are always printed. When the `mnist` command reads a step's output (MNIST_PROGRESS=1), each sentence has a
+prefix that distinguishes it from the output of libraries, and updates for the command's progress bar are printed too;
+in a log they would be a hundred lines per epoch. Every line is flushed at once.
 """
 
 import json
@@ -20,15 +20,15 @@ OnProgress = Callable[[int, int | None], None]
 
 
 def say(sentence: str) -> None:
-    """Print one line that arrives now, whatever the buffering of standard output."""
+    """Print a line and flush it."""
     print(SENTENCE + sentence if _is_read_by_command() else sentence, flush=True)
 
 
 class Progress:
-    """One bar: how much of one piece of work is done.
+    """The progress of one piece of work, shown as a bar.
 
     Args:
-        total: Units in the whole piece of work; None where that is unknown.
+        total: Number of units; None if unknown.
         unit: Name of the unit, as shown: "steps", "bytes", "pictures".
     """
 
@@ -48,11 +48,11 @@ class Progress:
 
 
 def report_download(name: str, total: int | None) -> OnProgress:
-    """A function that reports the progress of a download.
+    """Return a function that reports the progress of a download.
 
     Args:
-        name: Its address, of which the last part is shown.
-        total: Bytes in all; None where that is unknown.
+        name: Address of the download; its last part is shown.
+        total: Number of bytes; None if unknown.
     """
     progress = Progress(total, unit="bytes")
 

@@ -1,7 +1,7 @@
-"""Every parameter of the pipeline: its type, its range or choices, and its meaning in one line.
+"""All parameters of the pipeline: type, range or choices, and a one-line description.
 
-The command checks values before anything runs, and each step checks again, since a run can also be started from a
-cluster's page. Defaults are not here: they are written once, in the signature in `pipelines/training.py`.
+The command checks values before anything runs, and each step checks again, since a run can also be started from the
+platform's web page. Defaults are not here: they are written once, in the signature in `pipelines/training.py`.
 """
 
 import math
@@ -15,7 +15,7 @@ Value = str | int | float | bool
 
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-# The environment variable that gives a step the name of the code that runs it (`pipelines/container_images.py`).
+# The environment variable with the version of the code that runs a step (`pipelines/container_images.py`).
 CODE = "MNIST_CODE"
 
 
@@ -25,7 +25,7 @@ class Setting:
 
     Attributes:
         kind: str, int, float or bool.
-        meaning: One line for a person, units included.
+        meaning: One-line description for the user, units included.
         low, high: Smallest and largest allowed number, both included.
         choices: The allowed words; empty for free text and numbers.
     """
@@ -37,7 +37,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def describe_range(self) -> str:
-        """The allowed values in words: "auto, light or dark", "1 to 1000"."""
+        """Describe the allowed values: "auto, light or dark", "1 to 1000"."""
         if self.choices:
             return f"{', '.join(self.choices[:-1])} or {self.choices[-1]}"
         if self.kind is bool:
@@ -48,13 +48,13 @@ class Setting:
 
 
 def setting(meaning: str, low: float = -math.inf, high: float = math.inf, *, choices: tuple[str, ...] = ()) -> Any:
-    """Declare a field of `Recipe` with what `Setting` needs besides the type."""
+    """Declare a field of `Recipe` with the attributes of its `Setting` other than the type."""
     return field(metadata={"meaning": meaning, "low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every setting of a training run, each within its range.
+    """The settings of a training run, each within its range.
 
     A new training parameter is a field here, a parameter of the pipeline (`pipelines/training.py`) and a parameter of
     the train step (`components/train.py`); then the code that uses it.
@@ -63,29 +63,29 @@ class Recipe:
         SettingError: A value has the wrong type or is out of range.
     """
 
-    epochs: int = setting("how often training sees every image; the best epoch is kept", 1, 1000)
+    epochs: int = setting("passes over the training images; the best epoch is kept", 1, 1000)
     batch_size: int = setting(
-        "images per training step; 0 for 128, or less where the data is too small for 40 steps an epoch", 0, 8192
+        "images per training step; 0 for 128, or fewer if the data is too small for 40 steps an epoch", 0, 8192
     )
     learning_rate: float = setting("peak learning rate of Adam, after warm-up and before the decay to 0", 1e-6, 1.0)
-    label_smoothing: float = setting("share of each label that is spread over all classes while training", 0.0, 0.5)
+    label_smoothing: float = setting("share of each label that is spread over all classes in training", 0.0, 0.5)
     shift: int = setting("largest random shift of a training image in each direction, in pixels; 0 for none", 0, 8)
     precision: str = setting(
-        "arithmetic of training; auto is bfloat16 where the hardware supports it; the model is float32 in any case",
+        "arithmetic in training; auto is bfloat16 if the hardware supports it; the model is always float32",
         choices=("auto", "float32", "bfloat16"),
     )
-    seed: int = setting("starts every random choice; the same seed, data and machine give the same model", 0, 2**31 - 1)
-    require_gpu: bool = setting("fail at once when training finds no GPU, instead of using the CPU")
+    seed: int = setting("seeds all random choices; the same seed, data and machine give the same model", 0, 2**31 - 1)
+    require_gpu: bool = setting("fail at once if training finds no GPU, instead of using the CPU")
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            # A frozen class allows no plain assignment; `check` may have turned 5.0 into 5.
+            # A frozen class allows no plain assignment; `check` may have converted 5.0 to 5.
             object.__setattr__(self, each.name, check(each.name, getattr(self, each.name)))
 
     @classmethod
     @reports_errors  # a step calls this before its work begins
     def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
-        """Pick the settings of the training from a step's parameters; others, such as artifacts, are ignored.
+        """Pick the training settings from a step's parameters; others, such as artifacts, are ignored.
 
         Raises:
             SettingError: A setting is missing, has the wrong type or is out of range.
@@ -105,16 +105,16 @@ SETTINGS: dict[str, Setting] = {
     ),
     "validation_fraction": Setting(float, "share of the training images set aside to choose the best epoch", 0.01, 0.5),
     "test_fraction": Setting(
-        float, "share of all images set aside for the test, where the source has no split of its own", 0.01, 0.5
+        float, "share of all images set aside for the test, if the source has no test split", 0.01, 0.5
     ),
     **{each.name: Setting(cast(type, each.type), **each.metadata) for each in fields(Recipe)},
 }
 
 
 def check(name: str, value: Value) -> Value:
-    """Return the value in the setting's own type, or refuse it.
+    """Return the value converted to the setting's type, or refuse it.
 
-    Text is converted, as it comes from a command line; a whole float is accepted as an int, since KFP passes numbers
+    Text is converted, since a command line passes text; a whole float is accepted as an int, since KFP passes numbers
     as floats.
 
     Raises:

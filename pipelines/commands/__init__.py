@@ -1,1 +1,1 @@
-"""The commands of `mnist`, a module for each."""
+"""The commands of `mnist`, one module each."""

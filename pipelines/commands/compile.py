@@ -1,4 +1,4 @@
-"""`mnist compile`: the pipeline as one YAML file."""
+"""`mnist compile`: compile the pipeline to a YAML file."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def compile_to_file(on: str, output: Path | None, profiles: Path) -> None:
     """Compile the pipeline for a runner or a profile and print the file's path.
 
     Args:
-        output: None for a name made of the pipeline's and of `on`, in the current folder.
+        output: None for a file in the current folder, named after the pipeline and `on`.
 
     Raises:
         SettingError: There is no such profile.

@@ -1,4 +1,4 @@
-"""Where the command writes, and what more than one of its commands writes there."""
+"""The consoles of the command, and the output that several commands share."""
 
 import sys
 from pathlib import Path
@@ -10,18 +10,18 @@ from rich.table import Table
 if TYPE_CHECKING:
     from pipelines.run_folder import RunFolder
 
-# The stream is named, since KFP's own output is redirected while steps run.
+# An explicit stream, since standard output is redirected while steps run.
 console = Console(file=sys.stdout, highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
 def show_path(name: str, path: Path) -> None:
-    """A path on a line of its own, whole, to be copied."""
+    """Print a path on one line, unwrapped, for copying."""
     console.out(f"{name}  {path}")
 
 
 def show_metrics(finished: "RunFolder") -> None:
-    """The answer first: how good the model is on data that training never saw."""
+    """Print the accuracies, that on test data first."""
     metrics = finished.read_json("evaluate", "metrics", "metrics.json")
     training = finished.read_json("train", "model", "model.json")["metrics"]
     interval = f"95% interval {metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}"
@@ -38,7 +38,7 @@ def show_metrics(finished: "RunFolder") -> None:
 
 
 def refuse(*lines: str) -> NoReturn:
-    """Say why the command ends here, the first line in red, and end it with exit code 1."""
+    """Print an error, the first line in red, and end the command with exit code 1."""
     errors.out(lines[0], style="red")
     for line in lines[1:]:
         errors.out(line)

@@ -1,4 +1,4 @@
-"""`mnist doctor`: what is missing for a run, and how to fix it. It changes nothing."""
+"""`mnist doctor`: report what is missing for a run and how to fix it. It changes nothing."""
 
 import logging
 from collections import Counter
@@ -28,7 +28,7 @@ class Section:
     """Checks under one heading.
 
     Attributes:
-        optional: A run without --on does not need it: what fails is a warning.
+        optional: A run without --on does not need these checks: failures are warnings.
     """
 
     title: str
@@ -44,12 +44,12 @@ RUNNER_SECTIONS: dict[str, Callable[[Path], list[Section]]] = {
 
 
 def examine(on: str | None, profiles: Path) -> None:
-    """Make every check for a runner or a profile and print a line for each; ends with exit code 1 when one fails.
+    """Make all checks for a runner or a profile and print a line for each; end with exit code 1 if one fails.
 
     Args:
-        on: None for this machine, and containers as far as they are installed.
+        on: None for this machine, with containers as optional checks.
     """
-    # Libraries log each try; what comes of it is in the check's line.
+    # Libraries log each try; the check's line has the result.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     counts: Counter[Verdict] = Counter()
     passed: dict[str, bool] = {}

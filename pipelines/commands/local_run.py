@@ -1,4 +1,4 @@
-"""Run a pipeline by a runner and show how it goes, for `mnist run` and `mnist step`: errors, Ctrl-C, the seconds."""
+"""Run a pipeline by a runner for `mnist run` and `mnist step`: show progress and errors, handle Ctrl-C."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`mnist params`: every parameter of the pipeline."""
+"""`mnist params`: list the pipeline's parameters."""
 
 from rich.markup import escape
 from rich.table import Table
@@ -8,7 +8,7 @@ from pipelines.commands.console import console
 
 
 def show_parameters() -> None:
-    """List every parameter with its default, what it takes and its meaning."""
+    """List every parameter with its default, its allowed values and its meaning."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("parameter", "default", "takes", "meaning"):
         table.add_column(column, no_wrap=column in ("parameter", "default"))

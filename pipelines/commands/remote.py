@@ -1,4 +1,4 @@
-"""Runs on Kubeflow and Vertex AI, as the command shows them: submitted, followed, cancelled."""
+"""Submit, follow and cancel runs on Kubeflow and Vertex AI, for the command."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ CANCELLED = 3  # the exit code when a run was cancelled
 
 
 def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait: bool) -> None:
-    """Submit a run, follow it, and end the command by its final state."""
+    """Submit a run, follow it, and end the command according to its final state."""
     job = compilation.build_job(profile, given)
     platform = connect(profile)
     name = remote_runs.new_name(training.NAME)
@@ -43,8 +43,8 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
     except KeyboardInterrupt:
         new.save(state="unknown")
         errors.out(
-            f"Interrupted while submitting: whether the run {name} was started is not known. Look for it by this name "
-            "on the platform's page of runs."
+            f"Interrupted while submitting: the run {name} may or may not have been started. Look for this name on "
+            "the platform's page of runs."
         )
         raise typer.Exit(INTERRUPTED) from None
     except PlatformError as error:
@@ -53,7 +53,7 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
     finally:
         retrying.on_trouble = None
     with _left_running(profile, run_id):
-        # Said before it is kept: where nothing can be written any more, the run is there all the same.
+        # Printed before it is saved: if the disk is full, the run exists all the same.
         console.out(f"run   {run_id}\npage  {platform.link(run_id)}")
         new.save(state="running", run_id=run_id, link=platform.link(run_id))
         new.link_as_latest()
@@ -69,7 +69,7 @@ def follow_run(run_id: str, on: str, *, runs: Path, profiles: Path) -> None:
     profile = configuration.read_profile(on, profiles)
     platform = connect(profile)
     with _left_running(profile, run_id):
-        platform.read_run(run_id)  # a wrong id ends here, before a folder is made for it
+        platform.read_run(run_id)  # a wrong id fails here, before a folder is created for it
         new = RunFolder(runs, title="")
         new.save(pipeline=training.NAME, on=profile.name, state="running", run_id=run_id, link=platform.link(run_id))
         new.link_as_latest()
@@ -81,14 +81,14 @@ def cancel_run(run_id: str, on: str, *, profiles: Path) -> None:
     """Cancel a run of a profile."""
     platform = connect(configuration.read_profile(on, profiles))
     if (state := platform.read_run(run_id).state).is_final:
-        console.out(f"has ended already, {state}: {platform.link(run_id)}")
+        console.out(f"The run has already ended ({state}): {platform.link(run_id)}")
         return
     platform.cancel(run_id)
-    console.out(f"asked to end: {platform.link(run_id)}")
+    console.out(f"Cancellation requested: {platform.link(run_id)}")
 
 
 def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: RunFolder) -> None:
-    """Show what came out, and end the command by it."""
+    """Show the result of a run, and end the command according to it."""
     record.save(state=str(ended.state), seconds={task.name: task.seconds for task in ended.tasks})
     if ended.state is State.SUCCEEDED:
         _show_results(platform, run_id, record)
@@ -97,7 +97,7 @@ def _show_end(platform: PlatformClient, run_id: str, ended: RunState, record: Ru
     if ended.state is State.CANCELLED:
         errors.out(f"cancelled{f', after {failed} had failed' if failed else ''}", style="red")
         raise typer.Exit(CANCELLED)
-    # The step's own words before the platform's.
+    # The step's own message before the platform's.
     words = (f"{task.name}: {remote_runs.explain(task.message)}" for task in ended.tasks if task.is_explained)
     reason = next(words, "") or remote_runs.explain(ended.message) or (f"in {failed}" if failed else "")
     record.save(error=reason)
@@ -114,7 +114,7 @@ def _show_results(platform: PlatformClient, run_id: str, record: RunFolder) -> N
         return
     if not fetched:
         console.out(
-            "Metrics and report cannot be fetched: they are in no gs:// bucket (pipeline_root in the profile). See "
+            "Metrics and report cannot be fetched: they are not in a gs:// bucket (pipeline_root in the profile). See "
             f"them on the run's page, the accuracy also in the log of its step evaluate: {platform.link(run_id)}"
         )
         return
@@ -138,21 +138,21 @@ def _show_line(line: str) -> None:
 
 @contextmanager
 def _left_running(profile: Profile, run_id: str) -> Iterator[None]:
-    """Whatever ends the looking does not end the run: say so, and how to look again or cancel."""
+    """If following stops, the run continues: say so, and how to follow it again or cancel it."""
     again = f"mnist follow {run_id} --on {profile.name}"
     try:
         yield
     except KeyboardInterrupt:
         errors.out(
-            f"No longer following; the run goes on.\n  follow it again: {again}\n  cancel it:       mnist cancel "
+            f"No longer following; the run continues.\n  follow it again: {again}\n  cancel it:       mnist cancel "
             f"{run_id} --on {profile.name}"
         )
         raise typer.Exit(INTERRUPTED) from None
     except MissingError:
         raise
     except PlatformError as error:
-        raise type(error)(f"{error} The run goes on; afterwards: {again}") from error
+        raise type(error)(f"{error} The run continues; to follow it: {again}") from error
     except OSError as error:
         raise OutputError(
-            f"{error.filename}: cannot be written ({error.strerror}). The run goes on; afterwards: {again}"
+            f"{error.filename}: cannot be written ({error.strerror}). The run continues; to follow it: {again}"
         ) from error

@@ -1,4 +1,4 @@
-"""`mnist run`: the whole pipeline, by a runner or on a platform."""
+"""`mnist run`: run the whole pipeline, by a runner or on a platform."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipelines.runners.table import RUNNERS, load_runner
 
 
 def run_pipeline(given: Mapping[str, Value], *, on: str, runs: Path, verbose: bool, wait: bool, profiles: Path) -> None:
-    """Run the pipeline and show the results; ends the command by how the run ended.
+    """Run the pipeline, show the results, and end the command according to the run's final state.
 
     Args:
         given: Parameters that differ from the defaults.
@@ -40,7 +40,7 @@ def run_pipeline(given: Mapping[str, Value], *, on: str, runs: Path, verbose: bo
 
 
 def _find_available_source() -> str:
-    """MNIST where it can be fetched, else the sample. Only a run on this machine falls back."""
+    """Return "mnist" if it can be fetched, else "sample". Only runs on this machine fall back."""
     # Imported late: a run on a platform reads no data here.
     from components.mnist.data.sources import fetch_mnist
 

@@ -1,6 +1,6 @@
-"""`mnist schedule`: names, options and help of its commands; `schedule_actions.py` does the work.
+"""`mnist schedule`: names, options and help of its commands; `schedule_actions.py` executes them.
 
-Each command imports its work when it is called, so that help, completion and usage errors are instant.
+Each command imports its implementation when it is called, so that help, completion and usage errors are instant.
 """
 
 from typing import Annotated
@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 Prune = Annotated[
-    bool, typer.Option("--prune", help="Also remove schedules of this profile that the file no longer has.")
+    bool, typer.Option("--prune", help="Also remove schedules of this profile that are no longer in the file.")
 ]
 
 
@@ -27,13 +27,13 @@ def plan(
     on: OnProfile,
     prune: Prune = False,
     check: Annotated[
-        bool, typer.Option("--check", help=f"End with exit code {HAS_CHANGES} when apply would change something.")
+        bool, typer.Option("--check", help=f"End with exit code {HAS_CHANGES} if apply would change something.")
     ] = False,
     profiles: Profiles = PROFILES,
 ) -> None:
     """Show what apply would change and why, without changing anything.
 
-    Each schedule is shown with the times at which it fires next, in its own time zone.
+    Each schedule is shown with its next times, in its time zone.
     """
     from pipelines.commands.schedule_actions import show_plan
 
@@ -45,8 +45,8 @@ def plan(
 def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = PROFILES) -> None:
     """Make the schedules on the platform match the file.
 
-    A schedule that matches already is left alone; one that changed is replaced without a gap. The command can be
-    repeated at any time. Missed times are not made up for, except that on Kubeflow the last time that a long run
+    A schedule that already matches is left unchanged; one that has changed is replaced without a gap. The command can
+    be repeated at any time. Missed times are not caught up, except that on Kubeflow the last time that a long run
     delayed fires when that run has ended.
     """
     from pipelines.commands.schedule_actions import apply_plan
@@ -58,7 +58,7 @@ def apply(on: OnProfile, prune: Prune = False, profiles: Profiles = PROFILES) ->
 def list_schedules(on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """List the schedules on the platform.
 
-    Those that others made are listed too, apart from those of the profile.
+    Schedules that others created are listed too, after those of the profile.
     """
     from pipelines.commands.schedule_actions import list_existing
 
@@ -80,7 +80,7 @@ def pause(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> N
 def resume(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Let a paused schedule start runs again.
 
-    The times that passed while it was paused are not made up for.
+    Times that it missed while paused are not caught up.
     """
     from pipelines.commands.schedule_actions import resume_schedule
 
@@ -91,7 +91,7 @@ def resume(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> 
 def run_now(name: ScheduleName, on: OnProfile, profiles: Profiles = PROFILES) -> None:
     """Start a run of a schedule now.
 
-    The run has the pipeline and parameters of the schedule on the platform. The schedule still fires at its times.
+    The run has the pipeline and parameters of the schedule on the platform. The schedule keeps its times.
     """
     from pipelines.commands.schedule_actions import run_schedule
 

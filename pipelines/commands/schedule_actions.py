@@ -1,4 +1,4 @@
-"""What each command of `mnist schedule` does, once its options are read (`pipelines/commands/schedule.py`)."""
+"""The implementation of the commands of `mnist schedule` (`pipelines/commands/schedule.py`)."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ NOTHING = "Nothing to change."
 
 
 def show_plan(on: str, profiles: Path, *, prune: bool) -> bool:
-    """Show what apply would change, and when each schedule fires next; return whether apply would change anything."""
+    """Show the changes of apply and the next times of each schedule; return whether there are changes."""
     now = datetime.now(UTC)
     changes = _plan(*_connect(on, profiles), prune=prune, now=now)
     for change in changes:
@@ -39,9 +39,9 @@ def show_plan(on: str, profiles: Path, *, prune: bool) -> bool:
 
 
 def apply_plan(on: str, profiles: Path, *, prune: bool) -> None:
-    """Make the platform's schedules match the file; end with exit code 1 when a change failed."""
+    """Make the platform's schedules match the file; end with exit code 1 if a change failed."""
     again = _spell_apply(on, profiles, prune)
-    with _interruptible(f"Changes made so far stay. To finish, including a schedule half replaced: {again}"):
+    with _interruptible(f"Changes made so far stay. To finish, including a half-replaced schedule: {again}"):
         platform, profile = _connect(on, profiles)
         changes = _plan(platform, profile, prune=prune, now=datetime.now(UTC))
         failures = apply_changes(
@@ -57,7 +57,7 @@ def apply_plan(on: str, profiles: Path, *, prune: bool) -> None:
 
 
 def list_existing(on: str, profiles: Path) -> None:
-    """List the profile's own schedules on the platform, then those of others."""
+    """List the profile's schedules on the platform, then those that others created."""
     platform, profile = _connect(on, profiles)
     existing = sorted(platform.list_schedules(), key=lambda each: (name_of(each), each.created))
     own = [each for each in existing if each.mark and each.mark.profile == profile.name]
@@ -66,12 +66,12 @@ def list_existing(on: str, profiles: Path) -> None:
         console.out(f"Profile {profile.name} has no schedules on the platform.")
     show_existing(own, profile.name)
     if others:
-        console.out("Made by others, never touched:")
+        console.out("Created by others, never changed:")
     show_existing(others, profile.name)
 
 
 def pause_schedule(name: str, on: str, profiles: Path) -> None:
-    """Pause every schedule of a name that has not ended: an interrupted apply may have left two."""
+    """Pause all schedules of a name that have not ended: an interrupted apply may have left two."""
     platform, profile = _connect(on, profiles)
     found = find_schedules(name, profile.name, platform.list_schedules())
     for each in found:
@@ -98,13 +98,12 @@ def resume_schedule(name: str, on: str, profiles: Path) -> None:
 
 
 def run_schedule(name: str, on: str, profiles: Path) -> None:
-    """Start a run of a schedule and say where to see it."""
+    """Start a run of a schedule and print its page."""
     platform, profile = _connect(on, profiles)
     found = find_schedule(name, profile.name, platform.list_schedules())
     run_name = new_name(name_of(found))
     with _interruptible(
-        f"It is not known whether the run {run_name} was started. Look for it by this name on the platform's page of "
-        "runs."
+        f"The run {run_name} may or may not have been started. Look for this name on the platform's page of runs."
     ):
         run_id = platform.run_schedule(found.id, name=run_name)
     console.out(f"run   {run_id}")
@@ -113,7 +112,7 @@ def run_schedule(name: str, on: str, profiles: Path) -> None:
 
 
 def delete_schedule(name: str, on: str, profiles: Path) -> None:
-    """Delete every schedule of a name; one that is in the file only is no error, so that this can be repeated."""
+    """Delete all schedules of a name; a name that is only in the file is no error, so that this can be repeated."""
     platform, profile = _connect(on, profiles)
     in_file = [schedule.name for schedule in profile.schedules]
     try:
@@ -147,7 +146,7 @@ def _spell_apply(on: str, profiles: Path, prune: bool) -> str:
 
 @contextmanager
 def _interruptible(advice: str) -> Iterator[None]:
-    """Let Ctrl-C end the command with advice on what it may have left behind."""
+    """On Ctrl-C, end the command with advice on unfinished work."""
     try:
         yield
     except KeyboardInterrupt:
@@ -156,7 +155,7 @@ def _interruptible(advice: str) -> Iterator[None]:
 
 
 def _warn_of_opposite(profile: Profile, found: Iterable[Existing], *, paused: bool) -> None:
-    """Say that the next apply will undo it, where the file says the opposite."""
+    """Warn that the next apply will undo the command, if the file says the opposite."""
     names = {name_of(each) for each in found}
     for schedule in profile.schedules:
         if schedule.name in names and schedule.paused is not None and schedule.paused != paused:

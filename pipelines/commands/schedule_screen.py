@@ -1,4 +1,4 @@
-"""What `mnist schedule` prints about planned changes and existing schedules: one line each, also in a log."""
+"""Print planned changes and existing schedules for `mnist schedule`, one line each."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -16,10 +16,10 @@ STYLES = {Kind.CREATE: "green", Kind.RESUME: "green", Kind.REMOVE: "red", Kind.K
 
 
 def show_change(change: Change, among: Iterable[Change], *, done: bool = False) -> None:
-    """One line about a change that is planned or done.
+    """Print a line about a change that is planned or done.
 
     Args:
-        among: All that are shown; the longest name sets the width of the column.
+        among: All changes that are shown; the longest name sets the width of the column.
     """
     word = change.kind.value
     if done and change.kind.is_change:
@@ -37,7 +37,7 @@ def show_change(change: Change, among: Iterable[Change], *, done: bool = False) 
 
 
 def show_times(change: Change, *, now: datetime) -> None:
-    """When a schedule fires next once the change is done, one line for each time."""
+    """Print the next times of a schedule after the change, one line each."""
     if not change.desired or (change.existing and change.existing.ended):
         return
     schedule = change.desired.schedule
@@ -53,7 +53,7 @@ def show_times(change: Change, *, now: datetime) -> None:
 
 
 def show_existing(schedules: Sequence[Existing], profile: str) -> None:
-    """One line about each schedule on the platform, with its owner where that is another profile."""
+    """Print a line about each schedule on the platform, with its profile if that is another one."""
     names = [_clean(name_of(each)) for each in schedules]
     for each, name in zip(schedules, names, strict=True):
         state = "ended" if each.ended else "paused" if each.paused else "active"
@@ -67,10 +67,10 @@ def _describe_times(existing: Existing) -> str:
 
 
 def _spell(time: datetime) -> str:
-    """Weekday, date, time and the offset from UTC."""
+    """Format a time: weekday, date, time and offset from UTC."""
     return f"{time:%a} {time.isoformat(sep=' ', timespec='minutes')}"
 
 
 def _clean(text: str) -> str:
-    """What others wrote, without characters that a terminal would act on."""
+    """Replace control characters in a third party's text, which a terminal would interpret."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -1,4 +1,4 @@
-"""`mnist step`: one step alone."""
+"""`mnist step`: run a single step."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What `mnist doctor` checks on this machine."""
+"""The checks of `mnist doctor` on this machine."""

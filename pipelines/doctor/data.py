@@ -1,4 +1,4 @@
-"""Check MNIST: the file here is whole, or the next run can fetch it."""
+"""Check MNIST: the local file is complete, or the next run can fetch it."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from pipelines.checks import Finding, fail, ok, warn
 
 HEAD_SECONDS = (3.0, 5.0)  # to connect, to answer
 
-# sha256 of each array's bytes, whatever packed the file; the same as in the IDX files in which MNIST was published.
+# sha256 of each array's bytes, independent of the packing; the same as in MNIST's original IDX files.
 ARRAYS = {
     "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
     "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -26,13 +26,13 @@ ARRAYS = {
 
 
 def check_data() -> Finding:
-    """Whether MNIST is here, or can be fetched; without it a run uses the sample."""
+    """Whether MNIST is on this machine or can be fetched; without it, a run uses the sample."""
     file = Path(os.environ.get("MNIST_DATA_DIR") or "data", "mnist.npz")
     return check_file(file) if file.exists() else check_fetching(file)
 
 
 def check_file(file: Path) -> Finding:
-    """Whether a file is the whole of MNIST."""
+    """Whether a file is MNIST and complete."""
     again = f"Let the next run fetch it again: rm {file}"
     try:
         with file.open("rb") as opened:
@@ -45,27 +45,27 @@ def check_file(file: Path) -> Finding:
     except PermissionError:
         return fail(f"this user may not read {file}.", f"Change its permissions: chmod u+r {file}")
     except DAMAGE:
-        return fail(f"{file} is damaged, or no .npz file.", again)
+        return fail(f"{file} is damaged, or not an .npz file.", again)
     if missing := [key for key in ARRAYS if key not in arrays]:
         return fail(f"{file} lacks {', '.join(missing)}; expected {', '.join(ARRAYS)}.", again)
     if others := [key for key in ARRAYS if arrays[key] != ARRAYS[key]]:
-        return warn(f"{file} can be read, but holds other data than MNIST ({', '.join(others)}).", again)
+        return warn(f"{file} can be read, but is not MNIST ({', '.join(others)}).", again)
     return ok(f"{file} is MNIST, whole")
 
 
 def check_fetching(file: Path) -> Finding:
-    """Whether the next run can fetch MNIST; asks for the headers only."""
+    """Whether the next run can fetch MNIST; requests only the headers."""
     address = os.environ.get("MNIST_URL") or sources.MNIST_URL
     host = urlsplit(address).hostname
     check_address(address)
     try:
         answer = requests.head(address, allow_redirects=True, timeout=HEAD_SECONDS)
-        trouble = "" if answer.ok else f"answers {answer.status_code} {answer.reason}"
+        problem = "" if answer.ok else f"answers {answer.status_code} {answer.reason}"
     except requests.RequestException as error:
-        trouble = f"cannot be reached ({find_cause(error)})"
-    if trouble:
+        problem = f"cannot be reached ({find_cause(error)})"
+    if problem:
         return warn(
-            f"{file} is missing, and {host} {trouble}: a run uses the sample of 1,797 digits instead.",
+            f"{file} is missing, and {host} {problem}: a run uses the sample of 1,797 digits instead.",
             f"Check the network, or copy {public(address)} to {file} by other means.",
         )
     size = answer.headers.get("Content-Length", "")

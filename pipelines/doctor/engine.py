@@ -1,4 +1,4 @@
-"""Check what runs in containers need: an engine, disk space, the images of this code, a GPU."""
+"""Check the requirements of runs in containers: an engine, disk space, the images of this code, a GPU."""
 
 import shutil
 from pathlib import Path
@@ -14,12 +14,12 @@ IMAGES = sorted({step.image for step in STEPS.values()})
 
 IMAGES_BYTES = 3_000_000_000  # both images for the CPU are 2.2 GB with all their layers
 ENOUGH_BYTES = 1_000_000_000
-SEE_DISK = "See what takes it: docker system df; remove what is unused: docker system prune"
+SEE_DISK = "See its use: docker system df; remove unused data: docker system prune"
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 
 
 def for_containers() -> list[Check]:
-    """The checks of a run in containers; each connects anew, since the engine may stop between two."""
+    """List the checks of a run in containers; each connects anew, since the engine may stop between two."""
     return [
         Check("engine", check_engine),
         Check("engine's disk", check_disk, needs=("engine",)),
@@ -41,9 +41,9 @@ def check_disk() -> Finding:
     with open_engine() as engine, engine.errors_explained():
         folder = Path(engine.client.info().get("DockerRootDir") or "/nonexistent")
         is_built = all(engine.find_image(container_images.local_reference(name)) for name in IMAGES)
-        # Docker Desktop's engine listens here, but has a disk of its own.
+        # Docker Desktop's engine listens here, but has its own disk.
         if not engine.is_local or not folder.is_dir():
-            return skip("the engine's disk is not one of this machine's; see it: docker system df")
+            return skip("the engine's disk is not on this machine; to see it: docker system df")
     free = shutil.disk_usage(folder).free
     found = f"{free / 1e9:,.1f} GB free in {folder}"
     if not is_built and free < IMAGES_BYTES:
@@ -60,17 +60,17 @@ def check_images() -> Finding:
 
 
 def check_gpu() -> Finding:
-    """Whether a container gets a GPU; having none is fine. Starts a container and removes it."""
+    """Whether a container can use a GPU; having none is fine. Starts a container and removes it."""
     with open_engine() as engine:
         if not engine.hints_at_gpu:
             return ok("none; containers train on the CPU")
-        if trouble := engine.try_gpu(container_images.local_reference(TRAINER_IMAGE)):
-            return warn(f"{trouble} Containers train on the CPU.", f"Install the NVIDIA Container Toolkit: {TOOLKIT}")
+        if problem := engine.try_gpu(container_images.local_reference(TRAINER_IMAGE)):
+            return warn(f"{problem} Containers train on the CPU.", f"Install the NVIDIA Container Toolkit: {TOOLKIT}")
         cuda = container_images.local_reference(container_images.TRAINER_GPU_IMAGE)
         if engine.find_image(cuda) is None:
             return warn(
-                "containers get it, but the trainer with CUDA is not built, so they train on the CPU.",
+                "available in containers, but the trainer with CUDA is not built, so they train on the CPU.",
                 f"Build it: {MAKE} GPU=1",
             )
         require_image(engine, cuda, make=f"{MAKE} GPU=1")
-        return ok(f"containers get it, and {cuda} is built")
+        return ok(f"available in containers, and {cuda} is built")

@@ -1,4 +1,4 @@
-"""Check this machine: what a run on it needs, and what runs elsewhere need of it."""
+"""Check this machine's requirements for runs here, in containers and on platforms."""
 
 import multiprocessing
 import os
@@ -16,13 +16,13 @@ from pipelines.names import EXAMPLE
 
 PYTHON = (3, 11)
 RUN_BYTES = 60_000_000  # a run on MNIST takes 56 MB, nearly all of it the split data
-ROOM_BYTES = 1_000_000_000  # less is worth a warning
+ROOM_BYTES = 1_000_000_000  # less causes a warning
 ANSWER_SECONDS = 10
 MEND_DRIVER = "Repair the driver: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/"
 
 
 def for_runs_here(profiles: Path) -> list[Check]:
-    """What a run on this machine needs."""
+    """List the checks for a run on this machine."""
     return [
         *for_platforms(("train", "cli")),
         Check("disk", check_disk),
@@ -34,12 +34,12 @@ def for_runs_here(profiles: Path) -> list[Check]:
 
 
 def for_containers() -> list[Check]:
-    """What a run in containers needs of this machine."""
+    """List the checks of this machine for a run in containers."""
     return [*for_platforms(), Check("disk", check_disk), Check("data", data.check_data)]
 
 
 def for_platforms(extras: tuple[str, ...] = ("cli",)) -> list[Check]:
-    """What a run on a platform needs of the machine that submits it; every other run needs it too."""
+    """List the checks of this machine for a run on a platform; all other runs need them too."""
     return [
         Check("Python", check_python),
         Check("packages", lambda: packages.check_packages(extras)),
@@ -59,13 +59,13 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
 
 
 def check_code() -> Finding:
-    """Report the name of this code, by which images and runs are called, and the commit to find it again."""
+    """Report the version of this code, which names images and runs, and its commit."""
     name, commit = container_images.tag(), container_images.commit()
     if commit:
         uncommitted = ", with uncommitted changes" if commit.endswith("-dirty") else ""
         return ok(f"{name}, of commit {commit[:12]}{uncommitted}")
     if not (container_images.ROOT / ".git").exists():
-        return ok(f"{name}; no git checkout of its own, so runs record no commit")
+        return ok(f"{name}; not a git checkout, so runs record no commit")
     return warn(
         f"{name}; git is missing or cannot read this checkout, so runs record no commit.",
         f"See why: git -C {container_images.ROOT} log -1",
@@ -73,7 +73,7 @@ def check_code() -> Finding:
 
 
 def check_disk(runs: Path = Path("runs")) -> Finding:
-    """Whether runs may be written, and the disk has room for one."""
+    """Whether this user may write runs, and the disk has space for one."""
     folder = next(parent for parent in (runs.absolute(), *runs.absolute().parents) if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return fail(f"this user may not write to {folder}.", "Name another folder: mnist run --runs FOLDER")
@@ -84,31 +84,31 @@ def check_disk(runs: Path = Path("runs")) -> Finding:
     )
     found = f"{least / 1e9:,.1f} GB free for {name}; a run on MNIST takes {RUN_BYTES / 1e6:.0f} MB"
     if least < RUN_BYTES:
-        return fail(f"{found}.", "Make room, or choose another disk: TMPDIR=... mnist run --runs FOLDER")
+        return fail(f"{found}.", "Free some space, or choose another disk: TMPDIR=... mnist run --runs FOLDER")
     if least < ROOM_BYTES:
         return warn(f"{found}.", "Delete old runs: rm -r runs/...")
     return ok(found)
 
 
 def check_semaphores() -> Finding:
-    """Whether semaphores can be made, which Keras' threads need; Linux keeps them in /dev/shm."""
+    """Whether semaphores can be created, as Keras' threads need; Linux keeps them in /dev/shm."""
     methods = multiprocessing.get_all_start_methods()
     try:
-        # Forking needs no name for it: nothing is left in /dev/shm.
+        # With fork, the semaphore has no name, and nothing is left in /dev/shm.
         multiprocessing.get_context("fork" if "fork" in methods else None).Semaphore()
     except OSError as error:
         return fail(
-            f"none can be made in /dev/shm ({error.strerror}), so training would fail.",
+            f"none can be created in /dev/shm ({error.strerror}), so training would fail.",
             "Mount it writable: sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm; for a container: --shm-size=64m",
         )
-    return ok("can be made (/dev/shm), as training needs")
+    return ok("can be created (/dev/shm), as training needs")
 
 
 def check_gpu() -> Finding:
     """Whether an NVIDIA GPU of this machine can be used for training; having none is fine."""
     if shutil.which("nvidia-smi") is None:
         if any(Path(file).exists() for file in GPU_FILES):
-            return skip("there is a GPU, but no nvidia-smi to ask; training tries it and falls back to the CPU.")
+            return skip("there is a GPU, but no nvidia-smi to query it; training tries it and falls back to the CPU.")
         return ok(f"none; training uses the CPU ({os.cpu_count()} cores)")
     command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     try:
@@ -129,7 +129,7 @@ def check_profiles(file: Path) -> Finding:
     """Whether every profile can be read.
 
     Raises:
-        SettingError: The first that cannot.
+        SettingError: A profile cannot be read.
     """
     if not file.exists():
         return ok(f"there is no {file}; only Kubeflow and Vertex AI need it: cp {EXAMPLE} {file}")

@@ -1,4 +1,4 @@
-"""Compare what is installed with the lock, without importing any of it."""
+"""Compare the installed packages with the lock, without importing them."""
 
 import importlib.metadata
 import tomllib
@@ -17,10 +17,10 @@ SHOWN = 3
 
 
 def check_packages(extras: Iterable[str]) -> Finding:
-    """Whether everything that the project needs for these extras is installed as the lock says."""
+    """Whether all packages for these extras are installed in the locked versions."""
     root = container_images.ROOT
     if not (root / LOCK).is_file() or not (root / "pyproject.toml").is_file():
-        return skip(f"{LOCK} is not beside this code, so the versions that were tested together are unknown.")
+        return skip(f"{LOCK} is not beside this code, so the tested versions are unknown.")
     needed, locked = find_needed(extras), read_lock(root / LOCK)
     wrong = [
         f"{name} is {version}, locked {locked[name]}" if version else f"{name} is not installed"
@@ -28,16 +28,16 @@ def check_packages(extras: Iterable[str]) -> Finding:
         if version is None or locked.get(name, version) != version
     ]
     if not wrong:
-        return ok(f"{len(needed)} installed, all in the versions that {LOCK} locks")
+        return ok(f"{len(needed)} installed, all in the versions of {LOCK}")
     more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    return fail(f"{', '.join(wrong[:SHOWN])}{more}.", "Make the environment again: make --always-make install")
+    return fail(f"{', '.join(wrong[:SHOWN])}{more}.", "Recreate the environment: make --always-make install")
 
 
 def find_needed(extras: Iterable[str]) -> dict[str, str | None]:
-    """Follow what `pyproject.toml` asks for, itself and for some of its extras, to the end.
+    """Resolve the requirements of `pyproject.toml`, with some of its extras, recursively.
 
     Returns:
-        The installed version by name, None if it is not installed.
+        Installed versions by name; None if a package is not installed.
     """
     project = tomllib.loads((container_images.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
@@ -63,7 +63,7 @@ def find_needed(extras: Iterable[str]) -> dict[str, str | None]:
 
 
 def read_lock(lock: Path) -> dict[str, str]:
-    """The locked version by name, of what this machine and Python need."""
+    """Read the locked versions by name, of the packages for this machine and Python."""
     lines = [line.rstrip("\\ ") for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum()]
     return {
         canonicalize_name(requirement.name): next(iter(requirement.specifier)).version

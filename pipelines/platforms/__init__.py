@@ -1,1 +1,1 @@
-"""Where a pipeline runs elsewhere: what Kubeflow and Vertex AI have in common, and a package for each."""
+"""The platforms: the code that Kubeflow and Vertex AI share, and a package for each."""

@@ -1,4 +1,4 @@
-"""What Kubeflow Pipelines and Vertex AI both do, in one vocabulary.
+"""The common interface of Kubeflow Pipelines and Vertex AI.
 
 `kubeflow/client.py` and `vertex/client.py` call the platforms; everything else, such as following a run or applying
 schedules, is written once against the `PlatformClient` below.
@@ -17,10 +17,10 @@ from pipelines.profiles import Profile, Schedule
 
 
 class PlatformError(MnistError):
-    """A platform did not do what was asked.
+    """A call to a platform failed.
 
     Attributes:
-        may_have_happened: Whether the platform may have carried out the call, as when its answer was lost.
+        may_have_happened: Whether the platform may have executed the call, for instance if its answer was lost.
     """
 
     def __init__(self, message: str, *, may_have_happened: bool = False) -> None:
@@ -29,7 +29,7 @@ class PlatformError(MnistError):
 
 
 class TransientError(PlatformError):
-    """The network or the platform failed for the moment: another try may succeed."""
+    """A network failure, or a temporary failure of the platform: another try may succeed."""
 
 
 class SignInError(PlatformError):
@@ -41,11 +41,11 @@ class DeniedError(PlatformError):
 
 
 class MissingError(PlatformError):
-    """What was named does not exist."""
+    """The resource does not exist."""
 
 
 class ConflictError(PlatformError):
-    """Something of that name exists already, or is in a state that does not allow the call."""
+    """The resource exists already, or its state does not allow the call."""
 
 
 class State(StrEnum):
@@ -61,18 +61,18 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can change it any more."""
+        """Whether the state can no longer change."""
         return self not in (State.WAITING, State.RUNNING)
 
 
 @dataclass(frozen=True)
 class TaskState:
-    """A step of a run.
+    """The state of a step of a run.
 
     Attributes:
-        name: Of the step, as in `pipelines/training.py`.
+        name: Name of the step, as in `pipelines/training.py`.
         seconds: From its start to its end; None before the end, or when the platform does not report it.
-        message: Why it failed, in the platform's words.
+        message: The platform's reason for a failure.
     """
 
     name: str
@@ -82,7 +82,7 @@ class TaskState:
 
     @property
     def is_explained(self) -> bool:
-        """Whether it failed, and the platform says why."""
+        """Whether the step failed and the platform gave a reason."""
         return self.state is State.FAILED and self.message != ""
 
 
@@ -91,8 +91,8 @@ class RunState:
     """The state of a run and of its steps.
 
     Attributes:
-        tasks: The steps that the platform knows of, in no particular order.
-        message: Why it failed, in the platform's words.
+        tasks: The steps that the platform reports, in no particular order.
+        message: The platform's reason for a failure.
     """
 
     state: State
@@ -102,11 +102,11 @@ class RunState:
 
 @dataclass(frozen=True)
 class Mark:
-    """What `mnist schedule apply` writes on the schedules that it creates, to find them again.
+    """The mark that `mnist schedule apply` writes on its schedules, to identify them.
 
     Attributes:
-        profile, name: Whose schedule it is in `mnist.toml`.
-        content: Digits of a hash of everything that makes the schedule what it is; lower-case hexadecimal.
+        profile, name: The profile and name of the schedule in `mnist.toml`.
+        content: Digits of a hash of the schedule's whole definition; lower-case hexadecimal.
     """
 
     profile: str
@@ -116,17 +116,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Existing:
-    """A schedule that exists on the platform, whoever made it.
+    """A schedule on the platform, the project's own or not.
 
     Attributes:
-        id: The platform's name for it.
-        title: What the platform's page shows.
-        mark: None when somebody else made it.
-        cron: Five fields where the schedule has them; the platform's own words otherwise.
-        time_zone: Of the cron expression.
-        paused: Fires nothing until it is resumed.
-        ended: Will never fire again: its end has passed.
-        created: With a time zone.
+        id: The platform's identifier.
+        title: The title on the platform's page.
+        mark: None if others created the schedule.
+        cron: Five fields if the schedule has them; else the platform's text.
+        time_zone: Time zone of the cron expression.
+        paused: Whether it does not fire until it is resumed.
+        ended: Whether its end has passed, so that it never fires again.
+        created: Time of creation, with a time zone.
     """
 
     id: str
@@ -140,47 +140,47 @@ class Existing:
 
 
 class PlatformClient(Protocol):
-    """A platform as one profile uses it; every method raises PlatformError, or one of its subclasses.
+    """The client of a profile's platform; every method raises PlatformError or one of its subclasses.
 
-    Calls that can be repeated safely are tried again after transient errors; calls that create something create it
-    once, even when an answer is lost (`pipelines/platforms/retrying.py`).
+    Idempotent calls are retried after transient errors; calls that create something create it once, even if an answer
+    is lost (`pipelines/platforms/retrying.py`).
     """
 
     def submit(self, job: Job, *, name: str) -> str:
-        """Start a run and return its id; `name` is unique, 63 characters at most of a-z, 0-9 and -."""
+        """Start a run and return its id; `name` is unique, at most 63 characters of a-z, 0-9 and -."""
 
     def link(self, run_id: str) -> str:
-        """The page of a run."""
+        """Return the address of a run's page."""
 
     def read_run(self, run_id: str) -> RunState:
-        """The state of a run now."""
+        """Return the current state of a run."""
 
     def cancel(self, run_id: str) -> None:
-        """Ask a run to end; one that has ended already is left as it is."""
+        """Request the cancellation of a run; one that has already ended is left unchanged."""
 
     def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
-        """The gs:// addresses of a run's artifacts, by step and output; empty where they cannot be read."""
+        """Return the gs:// addresses of a run's artifacts, by step and output; empty if they cannot be read."""
 
     def check_schedule(self, schedule: Schedule) -> None:
-        """Raise SettingError for a time zone, cron expression or max_concurrency that the platform can't do."""
+        """Raise SettingError for a time zone, cron expression or max_concurrency that the platform does not support."""
 
     def list_schedules(self) -> list[Existing]:
-        """Every schedule in this project and region, or namespace and experiment."""
+        """List all schedules in the project and region, or in the namespace and experiment."""
 
     def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
-        """Create a schedule, paused where `schedule.paused` is true."""
+        """Create a schedule, paused if `schedule.paused` is true."""
 
     def pause_schedule(self, id: str) -> None:
         """Stop a schedule from starting runs until it is resumed."""
 
     def resume_schedule(self, id: str) -> None:
-        """Let a schedule start runs again; times that it missed while paused are not made up for."""
+        """Let a schedule start runs again; times that it missed while paused are not caught up."""
 
     def delete_schedule(self, id: str) -> None:
-        """Delete a schedule; one that is gone already is no error. The runs that it started continue."""
+        """Delete a schedule; a missing one is no error. The runs that it started continue."""
 
     def run_schedule(self, id: str, *, name: str) -> str:
-        """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
+        """Start a run now with the schedule's pipeline and parameters, and return the run's id."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +188,9 @@ class Platform:
     """A row of the table of platforms (`pipelines/platforms/table.py`).
 
     Attributes:
-        profile: What its profiles may say; it also knows what a pipeline compiled for it asks for.
-        connect: Signs in to a profile's platform; raises PlatformError, or SettingError for what the profile says.
-        list_checks: What `mnist doctor` checks for a profile.
+        profile: The class of its profiles, which also describes the placement of a pipeline's steps.
+        connect: Signs in to a profile's platform; raises PlatformError, or SettingError for an error in the profile.
+        list_checks: Lists the checks of `mnist doctor` for a profile.
     """
 
     profile: type[Profile]

@@ -1,8 +1,8 @@
-"""Ask a container registry whether it has an image, as an engine asks before a pull; nothing is pulled.
+"""Check whether a container registry has an image, as an engine does before a pull; nothing is pulled.
 
 The protocol is the OCI distribution specification's, with its token server (https://distribution.github.io/). The
-docker SDK finds the registry and the credentials of `docker login`, but leaves asking to an engine, which need not run
-here.
+docker SDK finds the registry and the credentials of `docker login`, but leaves the request to an engine, which need
+not run here.
 """
 
 import re
@@ -32,21 +32,21 @@ THIS_MACHINE = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(:\d+)?")
 
 
 def find_host(reference: str) -> str:
-    """The registry of a reference, as a person writes it."""
+    """Return the registry of a reference."""
     return docker.auth.resolve_repository_name(reference)[0]
 
 
 def find_login(host: str, *, google_token: str | None) -> HTTPBasicAuth | None:
-    """The credentials for a registry: Google's own for Google's registries, else those of `docker login`.
+    """Find the credentials for a registry: a Google token for Google's registries, else those of `docker login`.
 
     Args:
-        google_token: An access token of Google Cloud; goes to Google's registries only.
+        google_token: An access token of Google Cloud, sent only to Google's registries.
     """
     if google_token and GOOGLE.fullmatch(host):
         return HTTPBasicAuth("oauth2accesstoken", google_token)
     try:
         found = docker.auth.load_config().resolve_authconfig(host) or {}
-    except (docker.errors.DockerException, OSError, ValueError):  # a helper that is missing, a broken file
+    except (docker.errors.DockerException, OSError, ValueError):  # a missing credential helper, an invalid file
         return None
     user, password = found.get("username") or found.get("Username"), found.get("password") or found.get("Password")
     return HTTPBasicAuth(user, password) if user and password else None
@@ -56,32 +56,32 @@ def has_image(reference: str, *, google_token: str | None) -> bool:
     """Whether a registry has an image.
 
     Args:
-        reference: By digest.
-        google_token: As `find_login` takes it.
+        reference: A reference by digest.
+        google_token: As in `find_login`.
 
     Raises:
-        NotCheckedError: The registry does not answer, or wants other credentials.
+        NotCheckedError: The registry does not answer, or rejects the credentials.
     """
     host, path = docker.auth.resolve_repository_name(reference)
     login = find_login(host, google_token=google_token)
     try:
         status = _ask(host, path, login)
     except (requests.RequestException, DataError) as error:
-        trouble = f"cannot be reached from here ({find_cause(error)}), though the platform may reach it"
+        problem = f"cannot be reached from here ({find_cause(error)}); the platform may reach it"
     else:
         if status in (HTTPStatus.OK, HTTPStatus.NOT_FOUND):
             return status == HTTPStatus.OK
-        trouble = f"answers {status}, though maybe not to the platform"
+        problem = f"answered {status}; the platform may get another answer"
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            trouble = "wants credentials other than those found here" if login else "wants credentials"
-    raise NotCheckedError(f"{host} {trouble}; ask it yourself: docker manifest inspect {reference}")
+            problem = "rejected the credentials found here" if login else "requires credentials"
+    raise NotCheckedError(f"{host} {problem}; check with your own: docker manifest inspect {reference}")
 
 
 def _ask(host: str, path: str, login: HTTPBasicAuth | None) -> int:
-    """The status of an image's manifest; asks as anyone first, then in the way that the registry demands.
+    """Request an image's manifest, without credentials first, then as the registry demands; return the status.
 
     Args:
-        path: What follows the host in a reference: a name, and a digest.
+        path: The rest of a reference after the host: a name and a digest.
     """
     name, _, digest = path.partition("@")
     if host == docker.auth.INDEX_NAME:  # Docker Hub
@@ -97,14 +97,16 @@ def _ask(host: str, path: str, login: HTTPBasicAuth | None) -> int:
             session.auth = login
         elif token := _fetch_token(parse_dict_header(rest), login):
             session.headers["Authorization"] = f"Bearer {token}"
-            session.auth = lambda request: request  # or requests would replace the header by what ~/.netrc has
+            session.auth = lambda request: (
+                request
+            )  # else requests would replace the header with credentials from ~/.netrc
         return session.head(url, allow_redirects=True, timeout=ANSWER_SECONDS).status_code
 
 
 def _fetch_token(challenge: dict[str, str], login: HTTPBasicAuth | None) -> str | None:
-    """A token of the registry's token server, for anyone or for who logged in; None if it refuses."""
+    """Fetch a token from the registry's token server, anonymously or with the login; None if it refuses."""
     realm = challenge.get("realm", "")
-    check_address(realm)  # a password goes there
+    check_address(realm)  # a password is sent there
     given = {name: challenge[name] for name in ("service", "scope") if name in challenge}
     answer = requests.get(realm, params=given, auth=login, timeout=ANSWER_SECONDS)
     content = answer.json() if answer.ok else {}

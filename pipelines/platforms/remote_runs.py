@@ -1,4 +1,4 @@
-"""A run on a platform, the same for all of them: named, followed to its end, its metrics and report fetched."""
+"""Name and follow runs on any platform, and fetch their metrics and reports."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from pipelines.run_folder import RunFolder
 from pipelines.steps import STEPS
 
 POLL_SECONDS = 5.0
-PATIENCE_SECONDS = 3600.0  # without any answer, after which following ends; the run goes on
+PATIENCE_SECONDS = 3600.0  # without an answer, after which following stops; the run continues
 
 
 def new_name(pipeline: str) -> str:
-    """Make a name that no other run has, by which it is found again when the answer to its submission is lost."""
+    """Create a unique name for a run, by which it is found if the answer to its submission is lost."""
     return f"{pipeline}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
@@ -27,10 +27,10 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
     """Wait for the end of a run.
 
     Args:
-        show: Called with a line for each task whenever its state changes, and with one when the platform is silent.
+        show: Called with a line for each change of a task's state, and for each failed request.
 
     Raises:
-        PlatformError: The platform has not answered for PATIENCE_SECONDS, or refuses to.
+        PlatformError: The platform has not answered for PATIENCE_SECONDS, or refuses the request.
     """
     seen: dict[str, State] = {}
     answered = time.monotonic()
@@ -53,21 +53,21 @@ def follow(platform: PlatformClient, run_id: str, show: Callable[[str], None]) -
 
 
 def describe(task: TaskState) -> str:
-    """Describe a task in one line: its name, its state, how long it took, why it failed."""
+    """Describe a task in one line: name, state, duration and reason for a failure."""
     seconds = f" in {task.seconds:.0f} s" if task.seconds is not None and task.state.is_final else ""
     reason = f": {explain(task.message)}" if task.message and task.state is State.FAILED else ""
     return f"{task.name:<10} {task.state}{seconds}{reason}"
 
 
 def explain(message: str) -> str:
-    """Take the library's own line from what the step reported; the platform's message where there is none."""
+    """Extract the step's own message from a platform's message; without one, return the latter."""
     if found := re.findall(r'"message": ("(?:[^"\\]|\\.)*")', message):
         return str(json.loads(found[-1]))
     return " ".join(message.split())
 
 
 def list_fetched() -> dict[tuple[str, str], str]:
-    """List what is fetched once a run has succeeded: by step and output, the one file that is needed, or "" for all."""
+    """List the outputs to fetch after a run has succeeded: by step and output, the file to fetch, or "" for all."""
     return {(step.name, output): file for step in STEPS.values() for output, file in step.fetched.items()}
 
 
@@ -78,10 +78,10 @@ def fetch(platform: PlatformClient, run_id: str, run: RunFolder, *, show: OnProg
         show: Called with the bytes done and the bytes in all of each transfer.
 
     Returns:
-        Step and output of everything that was found.
+        Step and output of each artifact that was fetched.
 
     Raises:
-        DataError: They exist, but cannot be read from here.
+        DataError: An artifact exists, but cannot be read from here.
     """
     artifacts = platform.find_artifacts(run_id)
     fetched = set()

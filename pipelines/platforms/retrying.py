@@ -1,4 +1,4 @@
-"""Retry after transient errors, and create things once although answers get lost."""
+"""Retry after transient errors, and create things once even if answers are lost."""
 
 import time
 from collections.abc import Callable
@@ -10,22 +10,22 @@ from pipelines.platforms.base import PlatformError, TransientError
 
 T = TypeVar("T")
 
-FIRST_WAIT_SECONDS = 1.0  # the longest; it doubles with each try, and is drawn at random below that
+FIRST_WAIT_SECONDS = 1.0  # doubled with each try; the actual wait is a random time up to this
 LONGEST_WAIT_SECONDS = 20.0
 GIVE_UP_SECONDS = 90.0
-LOOK_SECONDS = (0.0, 1.0, 4.0)  # waits before each look for what a lost answer may have created
-# Called with each error before another try, where a person waits who would wonder.
+LOOK_SECONDS = (0.0, 1.0, 4.0)  # waits before each search for a creation whose answer was lost
+# Called with each error before another try, if a user is waiting.
 on_trouble: Callable[[Exception], None] | None = None
 
 
 def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> T:
-    """Call something that changes nothing, or the same when repeated, until it succeeds or the time is over.
+    """Call an idempotent function until it succeeds or the time is up.
 
     Args:
-        give_up_seconds: GIVE_UP_SECONDS when None.
+        give_up_seconds: None for GIVE_UP_SECONDS.
 
     Raises:
-        PlatformError: The last one; TransientError when errors lasted too long.
+        PlatformError: The last error; a TransientError if the time is up.
     """
     again = retry.Retry(
         predicate=retry.if_exception_type(TransientError),
@@ -42,14 +42,14 @@ def call(function: Callable[[], T], *, give_up_seconds: float | None = None) -> 
 
 
 def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
-    """Create something once: when the answer is lost, look whether it was created before trying again.
+    """Create something once: if the answer is lost, check whether it was created before trying again.
 
     Args:
-        make: Asks the platform to create it.
-        find: Looks for what `make` would have created, by a name that nobody else uses; None when it is missing.
+        make: Creates it on the platform.
+        find: Finds the creation of `make` by a unique name; returns None if it is missing.
 
     Raises:
-        PlatformError: It could not be created, or nobody knows whether it was; the message then says so.
+        PlatformError: It was not created, or may or may not have been created; the message says which.
     """
 
     def attempt() -> T:
@@ -65,8 +65,8 @@ def create(make: Callable[[], T], find: Callable[[], T | None]) -> T:
                         return found
             except PlatformError as error:
                 raise PlatformError(
-                    f"{lost} Nobody knows whether it was made: looking for it failed too ({error}) Look before you "
-                    "repeat the command.",
+                    f"{lost} It may or may not have been created: the search for it failed too ({error}) Look for it "
+                    "before you repeat the command.",
                     may_have_happened=True,
                 ) from error
             raise

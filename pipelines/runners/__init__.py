@@ -1,4 +1,4 @@
-"""Runners: each runs a pipeline on this machine, behind one signature.
+"""Runners: each runs a pipeline on this machine, with the same signature.
 
-`run(pipeline, arguments, *, run, display)` runs it to its end, in the folder of the run, and raises `StepError`.
+`run(pipeline, arguments, *, run, display)` runs a pipeline to its end in a run folder, and raises `StepError`.
 """

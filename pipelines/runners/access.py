@@ -1,4 +1,4 @@
-"""What of this machine a step's container may use: files and folders, network, memory. As little as its work needs.
+"""Decide a container's access to this machine: files and folders, network, memory. As little as the step needs.
 
 Knows steps and their inputs, not the engine.
 """
@@ -18,10 +18,10 @@ from pipelines.steps import STEPS, Step
 
 MEMORY = "MNIST_MEMORY"
 
-# The working directory of a step; `..` in a relative path needs folders above it.
+# The working directory of a step; for `..` in a relative path, folders are added below it.
 FOLDER = "/here"
 NETWORK_SCHEMES = ("gs", "http", "https")
-# What a download depends on: proxies, another address of MNIST, another Google Cloud Storage.
+# Variables for downloads: proxies, another address of MNIST, another Google Cloud Storage.
 NETWORK_VARIABLES = (
     *(name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())),
     "MNIST_URL",
@@ -32,11 +32,11 @@ NETWORK_VARIABLES = (
 
 @dataclass
 class Access:
-    """What a step may use besides its own outputs.
+    """A step's access to this machine, besides its own outputs.
 
     Attributes:
-        source: The parameter `source` as the container has to read it; None for steps without.
-        folder: The working directory: relative paths lead to the same files as on this machine.
+        source: The parameter `source` for the container; None for steps without it.
+        folder: The working directory, in which relative paths name the same files as on this machine.
         mounts: Bind mounts, all read-only.
     """
 
@@ -48,14 +48,14 @@ class Access:
 
 
 def find_access(task: Task) -> Access:
-    """Decide what a step may use, from its inputs.
+    """Decide a step's access from its inputs.
 
     Raises:
         StepError: Its source is not on this machine.
     """
     access = Access()
     for path in task.input_paths():
-        if path.is_absolute() and path.exists():  # metrics without a file are only in KFP's own record
+        if path.is_absolute() and path.exists():  # metrics without a file are only in KFP's metadata
             access.mounts.append(bind_mount(path, read_only=True))
     if task.name in STEPS and STEPS[task.name].reads_source:
         _allow_source(access, task)
@@ -63,26 +63,26 @@ def find_access(task: Task) -> Access:
 
 
 def bind_mount(path: Path, target: str = "", *, read_only: bool) -> Mount:
-    """A file or folder of this machine inside the container, by default under its own path.
+    """Mount a file or folder of this machine in the container, by default at the same path.
 
     Args:
-        path: Absolute; it must exist.
+        path: An absolute path that exists.
     """
     return Mount(target or str(path), str(path), type="bind", read_only=read_only)
 
 
 def memory_bytes(step: str) -> int:
-    """What a step may use: as in the table of steps, where K, M, G and T are powers of 1024, or MNIST_MEMORY.
+    """Return a step's limit of memory: MNIST_MEMORY, or that of the table of steps (K, M, G, T: powers of 1024).
 
     Raises:
-        SettingError: MNIST_MEMORY is set, but not to a size.
+        SettingError: MNIST_MEMORY is not a valid size.
     """
     size = os.environ.get(MEMORY)
     if not size:
         return int(parse_bytes(STEPS[step].memory if step in STEPS else Step.memory))
     try:
         limit = int(parse_bytes(size))
-    except Exception:  # the SDK's own errors, and Python's
+    except Exception:  # the SDK's errors, and Python's
         limit = 0
     if limit < 64 * 2**20:
         raise SettingError(f"{MEMORY}={size}: expected the memory of a step's container, as in 4g or 512m.")
@@ -90,7 +90,7 @@ def memory_bytes(step: str) -> int:
 
 
 def _allow_source(access: Access, task: Task) -> None:
-    """Let ingest read its source, wherever that is."""
+    """Give ingest access to its source."""
     source = access.source = str(task.executor_input()["inputs"]["parameterValues"]["source"]).strip()
     if found := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):
         scheme = found[1].lower()
@@ -98,7 +98,7 @@ def _allow_source(access: Access, task: Task) -> None:
         configuration = Path(os.environ.get("CLOUDSDK_CONFIG") or "~/.config/gcloud").expanduser()
         given = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
         credentials = Path(given or configuration / "application_default_credentials.json").absolute()
-        if scheme == "gs" and credentials.is_file():  # the step signs in to Google Cloud as the user who runs it
+        if scheme == "gs" and credentials.is_file():  # the step uses the user's Google credentials
             access.mounts.append(bind_mount(credentials, read_only=True))
             access.environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(credentials)
     elif source == "mnist":
@@ -109,7 +109,7 @@ def _allow_source(access: Access, task: Task) -> None:
         else:
             access.network = True
     elif source != "sample":
-        # Imported late: only a source of the user's own needs it, for its message when a file is missing.
+        # Imported late: only needed for a path, for the message if it is missing.
         from components.mnist.data.sources import locate
 
         try:
@@ -124,7 +124,7 @@ def _allow_source(access: Access, task: Task) -> None:
 
 
 def _allow_path(access: Access, path: str) -> None:
-    """Mount a path under the name by which it was given, so that reports and errors show that name."""
+    """Mount a path at the path that the user gave, so that reports and errors show that path."""
     access.folder = FOLDER + "/up" * Path(path).parts.count("..")
     target = os.path.normpath(Path(access.folder, path))
     access.mounts.append(bind_mount(Path(path).resolve(), target, read_only=True))

@@ -1,8 +1,8 @@
-"""Run a pipeline on this machine: each step in its container, by the Docker Engine or Podman.
+"""Run a pipeline on this machine, each step in a container of the Docker Engine or Podman.
 
-A container has a read-only root file system and a /tmp in memory. It sees its step's input artifacts, read-only, and
-the folder of its outputs. It has a network only to download, a GPU only to train, no capabilities, the user who runs
-it, and a limit of memory.
+A container has a read-only root file system and a /tmp in memory. It has access to its step's input artifacts,
+read-only, and to the folder of its outputs. It has a network only to download, a GPU only to train, no capabilities,
+the user's id, and a limit of memory.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ KILLED = 128 + signal.SIGKILL
 
 
 def placement() -> training.Placement:
-    """Name the images of this code by their tags on this machine, as `make images` leaves them."""
+    """Return the placement with the images of this code, by the tags of `make images`."""
     return training.Placement(
         images={step.image: container_images.local_reference(step.image) for step in STEPS.values()}
     )
@@ -47,8 +47,8 @@ def run(
     """Run the pipeline container by container and wait for its end.
 
     Raises:
-        EngineError: No engine, no image, or no GPU where one is required; no step has run then, unless the engine
-            goes away later.
+        EngineError: There is no engine, no image, or no GPU although one is required, before any step has run; or the
+            engine disappeared later.
         StepError: The first step that fails; later steps do not run.
     """
     steps, require_gpu = _read_plan(pipeline, arguments)
@@ -70,19 +70,19 @@ def run(
 
 
 def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
-    """Check that an image exists and, when it is one of this project, that it was built from this code.
+    """Check that an image exists and, if it is one of this project, that it was built from this code.
 
     Args:
         make: The command that builds it, for messages.
 
     Raises:
-        EngineError: It is missing, or built from other code.
+        EngineError: The image is missing, or was built from other code.
     """
     labels = engine.find_image(reference)
     if labels is None:
         raise EngineError(f"{reference}: no such image, and none is ever pulled. Build it: {make}")
     if reference.rpartition(":")[0] not in container_images.IMAGES or REVISION not in labels:
-        return  # an image of the user's own
+        return  # the user's own image
     if labels[REVISION] != (tag := container_images.tag()):
         raise EngineError(
             f"{reference}: built from the code {labels[REVISION]}, but this code is {tag}. Build it again: {make}"
@@ -90,23 +90,23 @@ def require_image(engine: Engine, reference: str, *, make: str = MAKE) -> None:
 
 
 def choose_trainer(engine: Engine, image: str, *, require_gpu: bool) -> tuple[str, bool]:
-    """Choose the trainer with CUDA where the engine has a GPU.
+    """Choose the trainer with CUDA if the engine has a GPU.
 
     Args:
         image: The trainer for the CPU.
 
     Returns:
-        The image that trains, and whether its container gets the engine's NVIDIA GPUs.
+        The image for training, and whether its container gets the engine's NVIDIA GPUs.
 
     Raises:
         EngineError: A GPU is required, but the engine gives none, or the image with CUDA is missing.
     """
     if not (require_gpu or engine.hints_at_gpu):
         return image, False
-    if trouble := engine.try_gpu(image):
+    if problem := engine.try_gpu(image):
         if require_gpu:
             raise EngineError(
-                f"require_gpu is true, but a container gets no GPU. {trouble} Install the NVIDIA Container Toolkit, "
+                f"require_gpu is true, but a container gets no GPU. {problem} Install the NVIDIA Container Toolkit, "
                 "or set require_gpu=false."
             )
         return image, False
@@ -119,7 +119,7 @@ def choose_trainer(engine: Engine, image: str, *, require_gpu: bool) -> tuple[st
 
 
 def _read_plan(pipeline: base_component.BaseComponent, arguments: Mapping[str, Value]) -> tuple[dict[str, str], bool]:
-    """The image of each step, and whether a GPU is required: as an argument or, for a step alone, a constant."""
+    """Read the image of each step, and whether a GPU is required: an argument or, for a single step, a constant."""
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
     steps = {}
     for executor in spec["deploymentSpec"]["executors"].values():
@@ -137,7 +137,7 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
         task = task.with_source(access.source)
     outputs = task.record_file().parent
     outputs.mkdir(parents=True, exist_ok=True)  # the engine would create it as root, or refuse
-    # For what is too large for memory, such as downloads: on the disk that takes the results, or that the user chose.
+    # For large files such as downloads: on the disk of the results, or the one that the user chose.
     disk = Path(os.environ.get("TMPDIR") or folder).absolute()
     network = "with a network" if access.network else "no network"
     facts = [task.image, f"memory up to {_format_size(memory)}", network, *(["with the GPU"] if gpu else [])]
@@ -165,17 +165,17 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
             if error_file.is_file():
                 shutil.move(error_file, task.error_file)
     if (ended.out_of_memory or ended.code == KILLED) and not task.error_file.is_file():
-        # Podman before version 5 does not report on every machine what killed a container.
+        # Podman before version 5 does not always report why a container was killed.
         cause = "because it needed" if ended.out_of_memory else "from outside, most often because it needed"
         raise StepError(
             task.name,
-            f"killed {cause} more than its {_format_size(memory)} of memory. Give it more by a variable of the "
-            f"environment: {MEMORY}={_format_size(2 * memory)}",
+            f"killed {cause} more than its {_format_size(memory)} of memory. Set the environment variable to give "
+            f"it more: {MEMORY}={_format_size(2 * memory)}",
             log=task.log,
         )
     return ended.code
 
 
 def _format_size(size_bytes: int) -> str:
-    """A size as MNIST_MEMORY takes it: 4g, 512m."""
+    """Format a size for MNIST_MEMORY: 4g, 512m."""
     return f"{size_bytes // 2**30}g" if size_bytes % 2**30 == 0 else f"{size_bytes / 2**20:.0f}m"

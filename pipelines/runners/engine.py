@@ -1,4 +1,4 @@
-"""Ask a container engine, and run one container in it so that nothing is left behind.
+"""Query a container engine, and run a container in it so that nothing is left behind.
 
 Knows neither pipelines nor steps.
 """
@@ -27,12 +27,12 @@ from pipelines.runners.streams import read_lines
 # Every container of this project has this label: docker ps --all --filter label=mnist-pipeline.step
 LABEL = "mnist-pipeline.step"
 SECONDS_TO_REMOVE = 20
-TMP_BYTES = 512 * 2**20  # of /tmp, the only folder outside the mounts that can be written to
+TMP_BYTES = 512 * 2**20  # of /tmp, the only writable folder outside the mounts
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a container ended: its exit code, and whether the kernel killed a process in it for memory."""
+    """The end of a container: its exit code, and whether the kernel killed a process in it for lack of memory."""
 
     code: int
     out_of_memory: bool
@@ -40,10 +40,10 @@ class Exit:
 
 @contextlib.contextmanager
 def open_engine() -> Iterator["Engine"]:
-    """Find this machine's container engine and stay connected to it.
+    """Connect to this machine's container engine, until the block ends.
 
     Raises:
-        EngineError: None is installed, none runs, or this user may not use it.
+        EngineError: No engine is installed or running, or this user may not use it.
     """
     client, address = connect()
     with contextlib.closing(client):
@@ -51,11 +51,11 @@ def open_engine() -> Iterator["Engine"]:
 
 
 class Engine:
-    """A container engine that answers.
+    """A running container engine.
 
     Args:
-        client: Connected.
-        address: Where the engine listens, for messages.
+        client: A connected client.
+        address: The engine's address, for messages.
     """
 
     def __init__(self, client: docker.DockerClient, address: str) -> None:
@@ -64,31 +64,31 @@ class Engine:
         with self.errors_explained():
             info = client.info()
         security = " ".join(info.get("SecurityOptions") or [])
-        self._is_rootless = "rootless" in security or bool(info.get("Rootless"))  # Docker's way, Podman's way
+        self._is_rootless = "rootless" in security or bool(info.get("Rootless"))  # Docker's field, Podman's field
         self._has_selinux = "selinux" in security
         self.is_local = address.startswith("unix://")
-        # A hint only: what is installed need not work.
+        # A hint only: an installed driver need not work.
         self.hints_at_gpu = "nvidia" in (info.get("Runtimes") or {}) or (
             self.is_local and any(Path(file).exists() for file in GPU_FILES)
         )
 
     @contextlib.contextmanager
     def errors_explained(self, *, advice: str = "") -> Iterator[None]:
-        """Turn what the client raises into an `EngineError` of one line; `advice` is added to it."""
+        """Translate the client's exceptions into an `EngineError` of one line, followed by `advice`."""
         try:
             yield
         except docker.errors.APIError as error:
             answer = " ".join(str(error.explanation or error).split()).rstrip(".")
             if "no space left on device" in answer.lower():
-                advice = " See what takes it: docker system df; remove what is unused: docker system prune." + advice
+                advice = " See its use: docker system df; remove unused data: docker system prune." + advice
             raise EngineError(f"The container engine refuses: {answer}.{advice}") from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             raise EngineError(
-                f"The container engine at {self.address} went away: {describe(error)}.{advice}"
+                f"The container engine at {self.address} disappeared: {describe(error)}.{advice}"
             ) from error
 
     def find_image(self, reference: str) -> Mapping[str, str] | None:
-        """The labels of an image; None when it does not exist."""
+        """Return the labels of an image; None if it does not exist."""
         with self.errors_explained():
             try:
                 return dict(self.client.images.get(reference).labels)
@@ -99,7 +99,7 @@ class Engine:
         """Start a container of this image with the engine's NVIDIA GPUs.
 
         Returns:
-            Why it gets none; empty when it gets one.
+            The reason why it gets none; empty if it gets one.
         """
         command = ["sh", "-c", " || ".join(f"test -e {file}" for file in GPU_FILES)]
         try:
@@ -123,20 +123,20 @@ class Engine:
         gpu: bool = False,
         follow: Callable[[Iterable[str]], None] | None = None,
     ) -> Exit:
-        """Run a container to its end, and remove it afterwards whatever happens, running or not.
+        """Run a container to its end, and always remove it afterwards, even if it is still running.
 
         Args:
-            command: Words; the image's own entry point is not used.
-            name: Its name begins with this; the rest makes it unique.
-            memory_bytes: What it may use, files in /tmp included; there is no swap beyond.
+            command: Program and arguments; the image's entry point is not used.
+            name: The prefix of the container's unique name.
+            memory_bytes: Limit of memory, files in /tmp included; there is no swap.
             folder: The working directory.
             mounts: Bind mounts of files and folders of this machine.
-            network: Whether it has one.
-            gpu: Whether it gets every NVIDIA GPU of the engine.
-            follow: Takes the lines that it prints, each as soon as it is complete.
+            network: Whether the container has a network.
+            gpu: Whether it gets all NVIDIA GPUs of the engine.
+            follow: Called with the iterator of its lines of output, each available as soon as it is complete.
 
         Raises:
-            EngineError: It cannot be started; or it, or the engine, went away.
+            EngineError: The container cannot be started; or it, or the engine, disappeared.
         """
         unique_name = f"{name}-{uuid.uuid4().hex[:8]}"
         # As little as possible is writable, permitted or kept.
@@ -153,9 +153,9 @@ class Engine:
             "network_mode": None if network else "none",
             "device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])] if gpu else None,
             "cap_drop": ["ALL"],
-            # Relabelling a user's data for SELinux would change it for everybody else.
+            # Relabelling a user's data for SELinux would affect other programs.
             "security_opt": ["no-new-privileges", *(["label=disable"] if self._has_selinux else [])],
-            # In a rootless engine, root is the user who runs it; every other user owns nothing on this machine.
+            # In a rootless engine, root is the user who runs it; other users have no access to this machine's files.
             "user": "0:0" if self._is_rootless else f"{os.getuid()}:{os.getgid()}",
             "group_add": None if self._is_rootless else [str(group) for group in os.getgroups()],
             "log_config": LogConfig(type="none"),
@@ -166,8 +166,8 @@ class Engine:
             with self.errors_explained(), _uninterrupted():
                 container = self.client.containers.create(image, command[1:], entrypoint=command[:1], **options)
             with self.errors_explained():
-                # Before the start, so that not a byte is lost; unlike the engine's log it works with every log
-                # driver and keeps nothing on the engine's disk.
+                # Attached before the start, so that no output is lost; unlike the engine's log, it works with every log
+                # driver and stores nothing on the engine's disk.
                 frames = container.attach(stream=True, demux=True)
                 container.start()
             if follow:
@@ -176,12 +176,12 @@ class Engine:
                 try:
                     code = int(container.wait()["StatusCode"])
                     container.reload()
-                except docker.errors.NotFound:  # a container that is gone has not succeeded
-                    raise EngineError("the step's container was removed by somebody while it ran.") from None
+                except docker.errors.NotFound:  # a removed container has not succeeded
+                    raise EngineError("the step's container was removed while it ran.") from None
             return Exit(code, out_of_memory=bool(container.attrs["State"].get("OOMKilled")))
         finally:
             if container:
-                advice = f" Remove what may be left: docker rm --force {unique_name}"
+                advice = f" Remove the container if it is left: docker rm --force {unique_name}"
                 with self.errors_explained(advice=advice), _uninterrupted():
                     _remove(container)
 
@@ -193,13 +193,13 @@ def _remove(container: Container) -> None:
         except docker.errors.APIError as error:
             if error.status_code != HTTPStatus.CONFLICT:
                 raise
-            # Somebody else is removing it.
+            # It is being removed already.
             container.wait(condition="removed", timeout=SECONDS_TO_REMOVE)
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C, a plain kill and a closed terminal until the block ends; it takes moments."""
+    """Defer SIGINT, SIGTERM and SIGHUP until the block, which is short, ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

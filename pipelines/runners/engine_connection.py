@@ -1,4 +1,4 @@
-"""Find the Docker Engine, or Podman behind the same API, and say in one line what is wrong when it is missing."""
+"""Connect to the Docker Engine, or to Podman with the same API, and explain in one line why it fails."""
 
 import os
 import shutil
@@ -11,21 +11,21 @@ import requests
 from components.mnist.errors import MnistError, chain, describe
 
 SECONDS_TO_CONNECT = 10
-SECONDS_TO_ANSWER = 300  # making a container can wait for a slow disk
+SECONDS_TO_ANSWER = 300  # creating a container can wait for a slow disk
 
 
 class EngineError(MnistError):
-    """No container engine can be used, or it refuses a request."""
+    """There is no usable container engine, or it refuses a request."""
 
 
 def connect() -> tuple[docker.DockerClient, str]:
-    """Connect to the engine that DOCKER_HOST or CONTAINER_HOST names, else to the first that is found here.
+    """Connect to the engine of DOCKER_HOST or CONTAINER_HOST, else to the first one found on this machine.
 
     Returns:
         A client, which the caller closes, and the engine's address.
 
     Raises:
-        EngineError: None is installed, none runs, or this user may not use it.
+        EngineError: No engine is installed or running, or this user may not use it.
     """
     address = _find_address()
     try:
@@ -60,7 +60,7 @@ def _find_address() -> str:
         return address
     try:
         context = docker.context.ContextAPI.get_current_context()
-    except Exception as error:  # whatever the files of Docker's command hold
+    except Exception as error:  # depends on the content of Docker's configuration files
         raise EngineError(f"Docker's current context cannot be read: {error}. See: docker context ls") from error
     address = str(context.Host) if context else "unix:///var/run/docker.sock"
     if not address.startswith("unix://") or Path(address.removeprefix("unix://")).exists():

@@ -1,4 +1,4 @@
-"""Run a pipeline on this machine: each step a process of this Python."""
+"""Run a pipeline on this machine, each step in a process of this Python."""
 
 import contextlib
 import os
@@ -18,11 +18,11 @@ from pipelines.run_folder import RunFolder
 from pipelines.runners.orchestration import Task, follow, run_tasks
 from pipelines.training import Placement
 
-SECONDS_TO_END = 5.0  # from asking an interrupted step to end, to killing it
+SECONDS_TO_END = 5.0  # from SIGTERM to SIGKILL for an interrupted step
 
 
 def placement() -> Placement:
-    """Steps run as processes: nothing is asked for."""
+    """Return an empty placement: processes need nothing."""
     return Placement()
 
 
@@ -41,9 +41,9 @@ def _start(task: Task, display: Display) -> int:
     environment = {
         **os.environ,
         **task.variables,
-        # KFP's command calls `python3`: let it find the interpreter that runs this.
+        # KFP's command calls `python3`: it must find this interpreter.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-        # A folder of the user's with the name of one of our packages must not be imported instead.
+        # A user's folder with the name of one of our packages must not be imported instead.
         "PYTHONSAFEPATH": "1",
         ERROR_FILE: str(task.error_file),
         PROGRESS: "1",
@@ -64,10 +64,10 @@ def _start(task: Task, display: Display) -> int:
             follow(process.stdout or (), log, display)
             return process.wait()
         finally:
-            # End all processes of the step that still run: it may be interrupted, or have left some behind.
+            # End all processes of the step that are still running: it may be interrupted, or have left some behind.
             with contextlib.suppress(ProcessLookupError):
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGTERM)
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(SECONDS_TO_END)
-                os.killpg(process.pid, signal.SIGKILL)  # the shell may be gone before its children
+                os.killpg(process.pid, signal.SIGKILL)  # the shell may end before its children

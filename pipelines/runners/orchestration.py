@@ -1,6 +1,6 @@
-"""KFP's own local orchestration, with the starting of each step left to the runner.
+"""Run a pipeline with KFP's local orchestration, but start each step by the runner.
 
-KFP resolves the graph, the artifacts and the order. Starting a step is ours, because KFP's own runners replace the text
+KFP resolves the graph, the artifacts and the order. Its own runners are not used, because they replace the text
 `python3` inside argument values, mix a step's output with their own, and leave the step running when interrupted.
 """
 
@@ -24,7 +24,7 @@ from pipelines.display import Display
 from pipelines.run_folder import RunFolder, StepError
 from pipelines.steps import read_step_name
 
-METADATA_ONLY = ("system.Metrics", "system.ClassificationMetrics")  # may be nothing but entries in KFP's record
+METADATA_ONLY = ("system.Metrics", "system.ClassificationMetrics")  # may exist only in KFP's metadata
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Task:
     """One step, ready to be started.
 
     Attributes:
-        name: Of the component.
-        image: The image that the pipeline names for it.
-        command: Words, as KFP's executor expects them; `python3` among them is the step's Python.
+        name: Name of the component.
+        image: The step's image in the pipeline.
+        command: The command of KFP's executor; `python3` in it is the step's Python.
         variables: Environment variables that the pipeline sets.
-        log: The file for everything that the step prints.
-        error_file: Where the library writes why it failed; absolute.
+        log: The file for the step's output.
+        error_file: The file for the library's error report; absolute.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Task:
     error_file: Path
 
     def executor_input(self) -> dict[str, Any]:
-        """The step's inputs and outputs, as KFP passes them to its executor; whole numbers may be floats."""
+        """Return the step's inputs and outputs, as KFP passes them to its executor; whole numbers may be floats."""
         return json.loads(self.command[self.command.index("--executor_input") + 1])
 
     def with_source(self, source: str) -> "Task":
-        """The same step, with another value of its parameter `source`."""
+        """Return the same step with another value of its parameter `source`."""
         executor_input = self.executor_input()
         executor_input["inputs"]["parameterValues"]["source"] = source
         index = self.command.index("--executor_input") + 1
@@ -60,15 +60,15 @@ class Task:
         return dataclasses.replace(self, command=command)
 
     def input_paths(self) -> list[Path]:
-        """The paths of the step's input artifacts."""
+        """Return the paths of the step's input artifacts."""
         return [Path(artifact["uri"]) for artifact in self._artifacts("inputs")]
 
     def record_file(self) -> Path:
-        """The file in which KFP's executor records the step's outputs, at its very end, in the step's own folder."""
+        """Return the file in which KFP's executor records the step's outputs at its end, in the step's own folder."""
         return Path(self.executor_input()["outputs"]["outputFile"])
 
     def missing_outputs(self) -> list[Path]:
-        """What a step that succeeded must have written, but has not."""
+        """Return the files that a successful step must have written, but that are missing."""
         artifacts = self._artifacts("outputs")
         files = [Path(each["uri"]) for each in artifacts if each["type"]["schemaTitle"] not in METADATA_ONLY]
         return [path for path in (self.record_file(), *files) if not path.exists()]
@@ -78,8 +78,8 @@ class Task:
         return [artifact for artifacts in lists for artifact in artifacts["artifacts"]]
 
 
-# Runs a task to its end, shows what it prints, and returns its exit code (negative: the signal that ended it); raises
-# StepError where it knows better why the task failed.
+# Runs a task to its end, shows its output, and returns its exit code (negative: the signal that ended it); raises
+# StepError if it knows more precisely why the task failed.
 Start = Callable[[Task, Display], int]
 
 
@@ -94,8 +94,8 @@ def run_tasks(
     """Run the tasks of a pipeline in their order and wait for the end.
 
     Args:
-        arguments: By parameter name; what is missing takes its default.
-        run: Takes the artifacts, the logs and the seconds of each step.
+        arguments: By parameter name; missing ones have their defaults.
+        run: The folder for the artifacts, the logs and the seconds of each step.
         display: Shows each step.
 
     Raises:
@@ -118,7 +118,7 @@ def run_tasks(
         return status.Status.FAILURE if has_failed else status.Status.SUCCESS
 
     def handle(*, image: str, full_command: list[str], env_vars: Mapping[str, str], **_: object) -> SimpleNamespace:
-        """Stands in for KFP's handler class: it is called for each task, then `run` of what it returns."""
+        """Replace KFP's handler class: KFP calls it for each task, then `run` of its result."""
         name = read_step_name(full_command)
         log, error_file = run.logs / f"{name}.log", run.logs.absolute() / f"{name}.error.json"
         return SimpleNamespace(run=lambda: perform(Task(name, image, full_command, env_vars, log, error_file)))
@@ -128,7 +128,7 @@ def run_tasks(
             local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), raise_on_error=True)
             pipeline(**arguments)
     except RuntimeError as error:
-        # KFP reports only that an inner task failed: `failures` has which one, and why.
+        # KFP reports only that an inner task failed: `failures` has the task and the reason.
         raise failures[0] if failures else error from None
     finally:
         run.save(seconds=seconds)
@@ -138,7 +138,7 @@ def run_tasks(
 
 
 def follow(lines: Iterable[str], log: IO[str], display: Display) -> None:
-    """Write a step's lines into its log and show them, as they come."""
+    """Write a step's lines to its log and show them, as they arrive."""
     for line in lines:
         if not line.startswith(UPDATE):
             log.write(line.removeprefix(SENTENCE))
@@ -147,7 +147,7 @@ def follow(lines: Iterable[str], log: IO[str], display: Display) -> None:
 
 
 def _check_end(task: Task, code: int) -> None:
-    """Raise what went wrong: in the library's words, or by the exit code; 0 without every output is no success."""
+    """Raise StepError if a task failed: by its error report, its exit code, or a missing output."""
     missing = ", ".join(path.name for path in task.missing_outputs())
     if code == 0 and not missing:
         return
@@ -164,13 +164,13 @@ def _check_end(task: Task, code: int) -> None:
         message = f"ended by {signal.Signals(number).name}."
     else:
         last = task.log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2].strip()
-        message = f"ended with exit code {code}; the last it printed: {last or 'nothing'}"
+        message = f"ended with exit code {code}; its last output: {last or 'nothing'}"
     raise StepError(task.name, message, log=task.log)
 
 
 @contextlib.contextmanager
 def _kfp_calling(handle: Callable[..., SimpleNamespace], *, log: Path) -> Iterator[None]:
-    """Let KFP's subprocess runner use our handler for each task; what KFP itself prints and logs goes to a file."""
+    """Let KFP's subprocess runner use our handler for each task; redirect KFP's own output to a file."""
     original = subprocess_task_handler.SubprocessTaskHandler
     subprocess_task_handler.SubprocessTaskHandler = handle
     try:

@@ -1,6 +1,6 @@
-"""From what a container writes, in pieces that end anywhere, to lines of text.
+"""Assemble a container's output, which arrives in pieces, into lines of text.
 
-Docker's SDK gives the pieces as the engine sends them and leaves putting them together to its caller.
+Docker's SDK returns the pieces as the engine sends them and leaves assembling them to its caller.
 """
 
 import codecs
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator
 
 
 def read_lines(frames: Iterable[tuple[bytes | None, bytes | None]]) -> Iterator[str]:
-    """Put lines together from their pieces.
+    """Assemble lines from pieces.
 
     Args:
-        frames: What came on standard output and on standard error, each a piece or None. A piece may end within a
-            line, or within a character.
+        frames: Pairs of a piece of standard output and a piece of standard error, or None. A piece may end within a
+            line or a character.
 
     Yields:
         Lines with their newline, in the order in which they were completed. The halves of a line on one stream are
-        never mixed with the other stream. What is not UTF-8 is replaced, and a carriage return ends a line as it does
-        when Python reads a process. The last line of a stream may lack its newline.
+        never mixed with the other stream. Invalid UTF-8 is replaced, and a carriage return ends a line, as it does when
+        Python reads a process. The last line of a stream may lack its newline.
     """
     decoders = [io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), True) for _ in range(2)]
     rests = ["", ""]

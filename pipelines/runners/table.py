@@ -19,7 +19,7 @@ class Runner(Protocol):
     """Runs pipelines on this machine."""
 
     def placement(self) -> "Placement":
-        """What a pipeline that is compiled for this runner asks for."""
+        """Return the placement of a pipeline for this runner."""
 
     def run(
         self,
@@ -33,5 +33,5 @@ class Runner(Protocol):
 
 
 def load_runner(name: str) -> Runner:
-    """Import a runner when it is needed: Docker's SDK and KFP take a while to import."""
+    """Import a runner on demand: importing Docker's SDK and KFP is slow."""
     return cast(Runner, importlib.import_module(RUNNERS[name]))

@@ -1,1 +1,1 @@
-"""Schedules as code: what the file desires is compared with what exists on the platform, then applied."""
+"""Schedules as code: compare the schedules of the file with those on the platform, then apply the changes."""

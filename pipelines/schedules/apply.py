@@ -1,7 +1,7 @@
-"""Make the schedules of a profile match `mnist.toml`: all are checked first, then each is changed by itself.
+"""Make the schedules of a profile match `mnist.toml`: check all first, then change each separately.
 
-Neither platform can change what a schedule runs, so a changed schedule is replaced: the new one is created before the
-old one is deleted. Its mark keeps a fingerprint of what it was made of (`pipelines/schedules/fingerprints.py`).
+Neither platform can change a schedule's pipeline, so a changed schedule is replaced: the new one is created before the
+old one is deleted. Its mark holds a fingerprint of its definition (`pipelines/schedules/fingerprints.py`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -25,11 +25,11 @@ def prepare_schedules(
     check: Callable[[Schedule], None],
     now: datetime,
 ) -> list[Desired]:
-    """Check every schedule of a profile and compile what it runs.
+    """Check all schedules of a profile and compile their pipelines.
 
     Args:
-        build: Makes a job from a profile and parameters, as `compilation.build_job`.
-        check: Refuses what the platform can't do, as `PlatformClient.check_schedule`.
+        build: Builds a job from a profile and parameters, such as `compilation.build_job`.
+        check: Refuses unsupported schedules, such as `PlatformClient.check_schedule`.
 
     Raises:
         SettingError: At least one schedule is refused; the message lists every refusal.
@@ -63,11 +63,11 @@ def apply_changes(
     """Carry out a plan. A change that fails does not stop the others.
 
     Args:
-        profile: Its name, for the marks.
-        show: Is given each change once it is done.
+        profile: The profile's name, for the marks.
+        show: Called with each change once it is done.
 
     Returns:
-        The changes that failed, and why. The next plan finishes them, however far they got.
+        The changes that failed, with their errors. The next apply finishes them, even if they are half done.
     """
     failures: list[tuple[Change, MnistError]] = []
     for change in changes:

@@ -1,4 +1,4 @@
-"""Detect by a hash in a schedule's mark whether it still is what the file desires, and which part of it is not."""
+"""Detect, by a hash in a schedule's mark, whether and in which parts it differs from the file."""
 
 import hashlib
 import json
@@ -9,20 +9,20 @@ from pipelines.compilation import Job
 from pipelines.profiles import Profile, Schedule
 
 TIMES = "times"
-# DIGITS of a hash for each, in this order.
+# Each part has DIGITS of a hash, in this order.
 PARTS = (TIMES, "parameters", "pipeline or images", "profile or max_concurrency")
 DIGITS = 8
-FORM = 1  # to be raised when the same content makes another schedule than before
+FORM = 1  # increase it if the same content gives another schedule than before
 
 
 def fingerprint(schedule: Schedule, job: Job, profile: Profile) -> str:
-    """Digits that change with everything that makes a schedule what it is, except whether it is paused.
+    """Return a hash of everything that defines a schedule, except whether it is paused.
 
     Returns:
         32 lower-case hexadecimal digits.
 
     Raises:
-        SettingError: Its cron expression or time zone is refused.
+        SettingError: The cron expression or the time zone is refused.
     """
     limits = (moment and cron.in_zone(moment, schedule.time_zone) for moment in (schedule.start, schedule.end))
     times = [
@@ -37,7 +37,7 @@ def fingerprint(schedule: Schedule, job: Job, profile: Profile) -> str:
 
 
 def find_changes(old: str, new: str) -> list[str]:
-    """Which of PARTS differ between two fingerprints; all of them when the old one has another length."""
+    """Return the PARTS that differ between two fingerprints; all of them if the old one has another length."""
     if len(old) != len(new):
         return list(PARTS)
     starts = range(0, len(new), DIGITS)

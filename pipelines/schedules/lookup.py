@@ -1,4 +1,4 @@
-"""Find the schedules on a platform that a person names, and refuse those that others made."""
+"""Find schedules on a platform by name or id, and refuse those that others created."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,13 @@ from pipelines.platforms.base import Existing
 
 
 def find_schedules(name: str, profile: str, existing: Iterable[Existing]) -> list[Existing]:
-    """The schedules of a profile that have a name, or an id.
+    """Find the schedules of a profile with a name, or an id.
 
     Returns:
-        At least one; several when an apply was interrupted.
+        At least one; several if an apply was interrupted.
 
     Raises:
-        SettingError: None has it, or somebody else made the one that does.
+        SettingError: There is none, or others created it.
     """
     existing = list(existing)
     own = [each for each in existing if each.mark and each.mark.profile == profile]
@@ -21,29 +21,29 @@ def find_schedules(name: str, profile: str, existing: Iterable[Existing]) -> lis
         return found
     for each in existing:
         if name in (each.id, name_of(each)):
-            owner = f"belongs to profile {each.mark.profile}" if each.mark else "was not made by this command"
-            raise SettingError(f"{name}: {owner}, so [{profile}] does not touch it. Change it where it was made.")
+            owner = f"belongs to profile {each.mark.profile}" if each.mark else "was not created by this command"
+            raise SettingError(f"{name}: {owner}, so [{profile}] does not change it. Change it where it was created.")
     names = sorted({name_of(each) for each in own})
-    hint = suggest(name, names, otherwise=f"expected one of {', '.join(names)}." if names else "it has none at all.")
+    hint = suggest(name, names, otherwise=f"expected one of {', '.join(names)}." if names else "it has none.")
     raise SettingError(f"{name}: [{profile}] has no such schedule on the platform; {hint}")
 
 
 def find_schedule(name: str, profile: str, existing: Iterable[Existing]) -> Existing:
-    """The one schedule of a profile that has a name, or an id.
+    """Find the one schedule of a profile with a name, or an id.
 
     Raises:
-        SettingError: None has it, several do, or somebody else made it.
+        SettingError: There is none, there are several, or others created it.
     """
     found = find_schedules(name, profile, existing)
     if len(found) > 1:
         ids = ", ".join(each.id for each in found)
         raise SettingError(
-            f"{name}: exists {len(found)} times ({ids}), as an interrupted apply leaves it. Finish it: mnist schedule "
+            f"{name}: exists {len(found)} times ({ids}), left by an interrupted apply. To finish it: mnist schedule "
             f"apply --on {profile}"
         )
     return found[0]
 
 
 def name_of(existing: Existing) -> str:
-    """What a person calls it: its name in the file, or its title when somebody else made it."""
+    """Return a schedule's name in the file, or its title if others created it."""
     return existing.mark.name if existing.mark else existing.title

@@ -1,6 +1,6 @@
-"""Plan the changes to a platform's schedules: compare the desired schedules of a file with the existing ones.
+"""Plan changes to a platform's schedules: compare the desired schedules of a file with the existing ones.
 
-Works on values and keeps no state: what an interrupted apply left behind is seen on the platform.
+Works on values and keeps no state: leftovers of an interrupted apply are found on the platform.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from pipelines.schedules.fingerprints import TIMES, find_changes
 
 @dataclass(frozen=True)
 class Desired:
-    """A schedule of the file, checked.
+    """A checked schedule of the file.
 
     Attributes:
-        schedule: With its cron expression as both platforms read it.
-        content: Its fingerprint.
-        is_over: It would never fire again.
+        schedule: With a normalised cron expression.
+        content: The fingerprint.
+        is_over: Whether it would never fire again.
     """
 
     schedule: Schedule
@@ -33,7 +33,7 @@ class Desired:
 
 
 class Kind(StrEnum):
-    """What happens to a schedule."""
+    """The kinds of changes to a schedule."""
 
     CREATE = "create"
     REPLACE = "replace"
@@ -46,19 +46,19 @@ class Kind(StrEnum):
 
     @property
     def is_change(self) -> bool:
-        """Whether the platform is asked to do something."""
+        """Whether the change needs a call to the platform."""
         return self not in (Kind.KEEP, Kind.ORPHAN, Kind.OVER)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one schedule, and why.
+    """A change of one schedule, with its reason.
 
     Attributes:
-        desired: The schedule in the file; None when the file no longer has it.
-        existing: The schedule that is kept; None when there is none, or it is deleted.
+        desired: The schedule in the file; None if the file no longer has it.
+        existing: The schedule that is kept; None if there is none, or it is deleted.
         old: The schedules to delete, in this order, once the new one exists.
-        paused: Whether it is paused afterwards.
+        paused: Whether the schedule is paused afterwards.
     """
 
     kind: Kind
@@ -76,14 +76,14 @@ def plan_changes(
     """Compare the schedules of a file with those on the platform.
 
     Args:
-        profile: Its name; schedules with the mark of another profile, or without a mark, are ignored.
+        profile: The profile's name; schedules with the mark of another profile, or without a mark, are ignored.
         prune: Whether to remove schedules that the file no longer has.
 
     Returns:
         At least one change for each schedule: those of the file in its order, then those that it no longer has.
     """
     own: dict[str, list[Existing]] = {each.schedule.name: [] for each in desired}
-    # Of several with the same content the first is kept: one that fires, then the oldest.
+    # Of several with the same content the first is kept: active ones first, then the oldest.
     for each in sorted(existing, key=lambda each: (each.ended, each.paused, each.created, each.id)):
         if each.mark and each.mark.profile == profile:
             own.setdefault(each.mark.name, []).append(each)
@@ -101,7 +101,7 @@ def plan_changes(
 def _plan_one(desired: Desired, existing: Sequence[Existing]) -> list[Change]:
     name, paused = desired.schedule.name, desired.schedule.paused
     same = [each for each in existing if each.mark and each.mark.content == desired.content]
-    # Deleted in this order, the newest first: the original goes last.
+    # Deleted in this order, the newest first: the original is deleted last.
     other = tuple(sorted((each for each in existing if each not in same), key=lambda each: each.created, reverse=True))
     if same:
         twice = [Change(Kind.REMOVE, name, "a duplicate with the same content", old=(each,)) for each in same[1:]]
@@ -119,19 +119,19 @@ def _plan_one(desired: Desired, existing: Sequence[Existing]) -> list[Change]:
 
 
 def _keep(desired: Desired, existing: Existing, left_over: tuple[Existing, ...]) -> list[Change]:
-    """Keep the schedule that is right, and finish an apply that was interrupted after it had created this one."""
+    """Keep the matching schedule, and finish an apply that was interrupted after creating it."""
     name, paused = desired.schedule.name, desired.schedule.paused
     has_ended = existing.ended or desired.is_over
     original = _find_original(each for each in left_over if each.created <= existing.created)
     if paused is None and not (has_ended or existing.paused) and original and original.paused:
-        # One change that deletes last: only the old schedule says that this one has to be paused.
+        # One change that deletes last: only the old schedule records that this one must be paused.
         reason = "paused like the schedule that it replaces, left over from an interrupted apply"
         return [Change(Kind.PAUSE, name, reason, desired, existing, left_over, paused=True)]
     kind = Kind.KEEP
     if has_ended:
         reason = "unchanged, has ended"
         if not desired.is_over:
-            reason += f" on the platform; to start it anew: mnist schedule delete {name}, then apply"
+            reason += f" on the platform; to start it again: mnist schedule delete {name}, then apply"
     elif paused is None or paused == existing.paused:
         reason = "unchanged, paused" if existing.paused else "unchanged"
     else:
@@ -145,7 +145,7 @@ def _keep(desired: Desired, existing: Existing, left_over: tuple[Existing, ...])
 
 
 def _find_original(existing: Iterable[Existing]) -> Existing | None:
-    """The schedule from before any interrupted replacement: a person paused it, or left it active."""
+    """Find the schedule from before any interrupted replacement, whose paused state the user chose."""
     return min((each for each in existing if not each.ended), key=lambda each: each.created, default=None)
 
 
@@ -153,7 +153,7 @@ def _explain(desired: Desired, old: Existing) -> str:
     schedule = desired.schedule
     times = [f"cron {old.cron} -> {schedule.cron}"] if old.cron != schedule.cron else []
     is_same_zone = False
-    with contextlib.suppress(SettingError):  # a zone that only the platform knows
+    with contextlib.suppress(SettingError):  # a zone unknown on this machine
         # A platform may use another name for the same zone.
         is_same_zone = cron.same_zone(old.time_zone, schedule.time_zone)
     if not is_same_zone:

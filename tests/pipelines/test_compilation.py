@@ -63,7 +63,7 @@ def test_an_object_may_have_any_name() -> None:
     "source", ["https://me:hunter2@example.com/data.npz", "https://example.com/data.npz?signature=hunter2"]
 )
 def test_an_address_that_carries_a_secret_is_refused_and_not_repeated(source: str) -> None:
-    with pytest.raises(SettingError, match="carries a password or signature") as caught:
+    with pytest.raises(SettingError, match="contains a password or signature") as caught:
         compilation.check_parameters(kubeflow(), {"source": source}, DEFAULTS)
     assert "hunter2" not in str(caught.value)
     assert "https://example.com/data.npz" in str(caught.value)

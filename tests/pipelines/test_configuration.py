@@ -105,7 +105,7 @@ def test_a_profile_says_little_and_gets_the_rest(tmp_path: Path) -> None:
         (KUBEFLOW + "resources = { train = { cpu = '4', memory = '1.5G' } }", 'expected an amount such as "8G"'),
         (KUBEFLOW + "accelerator_count = 2", "has accelerator_count without accelerator."),
         (KUBEFLOW + "accelerator = 'amd.com/gpu'", "such as nvidia.com/gpu: the trainer's image has CUDA."),
-        (VERTEX + "spot = true\naccelerator = 'NVIDIA_L4'", "without machine_type; expected a machine that takes it"),
+        (VERTEX + "spot = true\naccelerator = 'NVIDIA_L4'", "without machine_type; expected a machine with it"),
         (
             VERTEX + "spot = true\nresources = { train = { cpu = '4', memory = '8G' } }",
             "has resources.train beside machine_type or spot",

@@ -95,9 +95,9 @@ def test_an_expression_is_rewritten_so_that_both_platforms_read_it_alike(written
         ("0 6 31 2 *", "never fires, since month 2 has no day 31. Change one."),
         ("0 6 31 4,6,SEP *", "never fires, since month 4,6,SEP has no day 31."),
         ("0 6 30-31 FEB *", "never fires"),
-        ("0 6 */10 * 1", "*/10 as day of month, with both days given, is read differently by the platforms"),
+        ("0 6 */10 * 1", "*/10 as day of month, with both days given, is ambiguous"),
         ("0 6 */10 * 1", "Write 1-31/10, which means either."),
-        ("0 6 1 * */2", "*/2 as day of week, with both days given, is read differently"),
+        ("0 6 1 * */2", "*/2 as day of week, with both days given, is ambiguous"),
         ("0 6 1 * 1,*/3", "Write 0,1,3,6, which means either."),
     ],
 )

@@ -71,7 +71,7 @@ def draw_pictures() -> None:
 
 MAKE: dict[str, Callable[[], object]] = {
     "a wrong name": lambda: shutil.copy(SAMPLE, "digit.npz"),
-    "cut short": lambda: Path("truncated.npz").write_bytes(SAMPLE.read_bytes()[:9000]),
+    "truncated": lambda: Path("truncated.npz").write_bytes(SAMPLE.read_bytes()[:9000]),
     "damaged": damage,
     "a web page": lambda: Path("page.npz").write_text("<!DOCTYPE html><html><body>Sign in</body></html>"),
     "counts that differ": lambda: save("counts.npz", y=LABELS[:-1]),

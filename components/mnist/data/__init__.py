@@ -1,1 +1,1 @@
-"""From sources in many formats to checked, split data sets of one format."""
+"""Convert sources of many formats to checked, split data sets of one format."""

@@ -1,6 +1,6 @@
-"""One array in a file, read from the front in blocks: memory does not grow with its size.
+"""An array in a file, read in blocks, so that memory does not grow with its size.
 
-Knows what goes wrong while bytes are read; knows neither pictures nor labels.
+Handles errors while reading bytes; knows neither pictures nor labels.
 """
 
 import math
@@ -18,7 +18,7 @@ from components.mnist.errors import DataError, describe
 BLOCK_BYTES = 4 * 2**20
 KINDS = "biuf"  # of dtypes: bool, signed and unsigned integers, floats
 
-# What the standard library raises for a file that is cut short, altered or encrypted.
+# Exceptions that the standard library raises for a truncated, altered or encrypted file.
 DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError)
 
 
@@ -28,9 +28,9 @@ class StoredArray:
 
     Attributes:
         name: The file and the array, for messages: "data/mnist.npz: x_train".
-        shape: At least one axis, nothing empty.
+        shape: At least one axis, no axis empty.
         dtype: bool, integers or floats, of any byte order.
-        open: Opens the file where the numbers begin; called for each reading.
+        open: Opens the file at the first number; called for each reading.
         fortran: Whether the first axis runs fastest in the file.
     """
 
@@ -68,7 +68,7 @@ class StoredArray:
             Arrays (m, *shape[1:]) in order, each valid until the next one is requested.
 
         Raises:
-            DataError: The file is damaged, or shorter or longer than it should be.
+            DataError: The file is damaged, truncated or too long.
         """
         try:
             with self.open() as stream:
@@ -80,13 +80,13 @@ class StoredArray:
                     if len(data) < (stop - start) * self.row_bytes:
                         read = start + len(data) // self.row_bytes
                         raise DataError(
-                            f"{self.name}: ends after {read:,} of the {self.count:,} entries that it announces. "
-                            "The file was cut short: get it again."
+                            f"{self.name}: ends after {read:,} of the {self.count:,} entries that it declares. "
+                            "The file is truncated: get it again."
                         )
                     yield np.frombuffer(data, self.dtype).reshape(stop - start, *self.shape[1:])
                 if stream.read(1):
                     raise DataError(
-                        f"{self.name}: continues after the {self.count:,} entries that it announces. "
+                        f"{self.name}: continues after the {self.count:,} entries that it declares. "
                         "The file is damaged: get it again."
                     )
         except DAMAGE as error:
@@ -105,7 +105,7 @@ class StoredArray:
             while data := stream.read(BLOCK_BYTES):
                 copy.write(data)
             if copy.tell() < self.count * self.row_bytes:
-                raise DataError(f"{self.name}: ends too early. The file was cut short: get it again.")
+                raise DataError(f"{self.name}: ends too early. The file is truncated: get it again.")
             # Read piece by piece, not memory-mapped: mapped pages may hold as much memory as the whole file.
             for start, stop in self._ranges():
                 # (values of one entry, entries of this block)

@@ -1,4 +1,4 @@
-"""Pictures in a folder for each class, whose name is the name of the class."""
+"""Pictures in class folders: one folder per class, named after the class."""
 
 import os
 import re
@@ -27,8 +27,8 @@ class PictureFiles:
     """Pictures in files.
 
     Attributes:
-        paths: Of the files; as plain text, which takes a quarter of the memory of Path objects.
-        sizes: Width and height of those read so far that were not 28x28.
+        paths: Paths of the files; as strings, which take a quarter of the memory of Path objects.
+        sizes: Width and height of the pictures read so far that were not 28x28.
     """
 
     paths: list[str]
@@ -36,7 +36,7 @@ class PictureFiles:
 
     @property
     def name(self) -> str:
-        """Their folder, for messages."""
+        """Folder of the pictures, for messages."""
         return str(Path(self.paths[0]).parent.parent)
 
     @property
@@ -46,7 +46,7 @@ class PictureFiles:
 
     @property
     def size(self) -> str:
-        """Sizes of those read so far that were not 28x28, for messages; empty where there are none."""
+        """Sizes other than 28x28 among the pictures read so far, for messages; may be empty."""
         if not self.sizes:
             return ""
         width, height = max(self.sizes)
@@ -55,7 +55,7 @@ class PictureFiles:
         return f"{width}x{height}{more}"
 
     def find_range(self) -> Range:
-        """The range of every decoded picture."""
+        """Return the range of every decoded picture."""
         return Range(0, 255)
 
     def squares(self, scale: int) -> Iterator[np.ndarray]:
@@ -65,7 +65,7 @@ class PictureFiles:
             Blocks of uint8 (m, 28, 28).
 
         Raises:
-            DataError: A picture cannot be read; it is named.
+            DataError: A picture cannot be read; the message names it.
         """
         for start in range(0, self.count, BLOCK_PICTURES):
             pictures = [read_picture(Path(path)) for path in self.paths[start : start + BLOCK_PICTURES]]
@@ -77,7 +77,7 @@ def open_class_folders(folder: Path) -> Contents:
     """Find the pictures below a folder: in class folders, or in class folders in `train` and `test`.
 
     Raises:
-        DataError: There are fewer than two classes or too many, a class is empty, or the test has another class.
+        DataError: There are fewer than two classes or too many, a class is empty, or a class is only in the test.
     """
     contents = Contents(kind="class folders")
     splits = {entry.name.lower(): entry for entry in subfolders(folder)}
@@ -105,13 +105,13 @@ def open_class_folders(folder: Path) -> Contents:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, without hidden ones, in natural order."""
+    """List the folders in a folder, without hidden ones, in natural order."""
     found = [entry for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry.name)]
     return sorted(found, key=lambda entry: natural(entry.name))
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts the numbers within names by value: 2 before 10."""
+    """Return a sort key that orders numbers within names by value: 2 before 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
@@ -133,7 +133,7 @@ def _find_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _list_pictures(folder: Path, classes: tuple[str, ...], left_out: Counter[str], *, is_complete: bool) -> Part:
-    """Pictures by class and name, with their labels; other files are counted by kind in `left_out`.
+    """List the pictures by class and name, with their labels; count other files by kind in `left_out`.
 
     Args:
         is_complete: Whether each class must have pictures.

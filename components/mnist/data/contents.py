@@ -1,4 +1,4 @@
-"""What was found at a source: images with their labels, for training and for the test."""
+"""The contents of a source: images with their labels, for training and for the test."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Images(Protocol):
 
     @property
     def name(self) -> str:
-        """Their file or folder, for messages."""
+        """File or folder of the images, for messages."""
 
     @property
     def count(self) -> int:
@@ -22,18 +22,18 @@ class Images(Protocol):
 
     @property
     def size(self) -> str:
-        """Width and height of those that are not 28x28, for messages; complete once they were read."""
+        """Width and height of images that are not 28x28, for messages; complete once all have been read."""
 
     def find_range(self) -> Range:
-        """The smallest and largest pixel."""
+        """Find the smallest and largest pixel."""
 
     def squares(self, scale: int) -> Iterator[np.ndarray]:
-        """Blocks of uint8 (m, 28, 28), whose pixels were multiplied by `scale`."""
+        """Read the images in blocks of uint8 (m, 28, 28), with pixels multiplied by `scale`."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some images with a label each: int64 (n,), not negative."""
+    """Images with their labels, int64 (n,), not negative."""
 
     images: Images
     labels: np.ndarray
@@ -41,14 +41,14 @@ class Part:
 
 @dataclass
 class Contents:
-    """What was found.
+    """The contents of a source.
 
     Attributes:
         training: At least one part.
         test: Empty where the source has no test split.
-        classes: Their names; empty where labels are only numbers.
+        classes: Names of the classes; empty where labels are only numbers.
         kind: The format, for messages: "an .npz file".
-        notes: What a person should know, a sentence each.
+        notes: Remarks for the user, one sentence each.
     """
 
     training: list[Part] = field(default_factory=list)

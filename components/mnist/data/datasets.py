@@ -1,7 +1,7 @@
 """The project's data set on disk: a folder that can be memory-mapped, complete or missing.
 
 `images.npy` uint8 (n, 28, 28), ink is 255; `labels.npy` uint8 (n,), class numbers from 0; `manifest.json`.
-Knows neither where data comes from nor what it is used for.
+Knows neither the sources of the data nor its uses.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ from components.mnist.errors import DataError
 from components.mnist.files import replacing
 
 IMAGE_SIDE = 28
-BLOCK = 1024  # images that are in memory at a time
+BLOCK = 1024  # images in memory at a time
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a data set folder holds.
+    """The description of a data set, stored in manifest.json.
 
     Attributes:
         split: "training", "validation" or "test".
         count: Number of images.
         classes: Name of each class, in the order of the labels.
         class_counts: Number of images of each class, in the same order.
-        sha256: Of the bytes of all images, then of all labels.
-        source: As the user gave it: `mnist`, `sample`, a path or an address.
-        origin: The file, folder or address that was read for it.
-        settings: The ingest settings that made it (polarity, fractions, seed).
-        notes: What ingest did to the data, a sentence each ("Inverted dark ink on a light background ...").
+        sha256: Hash of the bytes of all images, then of all labels.
+        source: As given by the user: `mnist`, `sample`, a path or an address.
+        origin: The file, folder or address that was read.
+        settings: The ingest settings (polarity, fractions, seed).
+        notes: Remarks of ingest, one sentence each ("Inverted dark ink on a light background ...").
     """
 
     split: str
@@ -47,7 +47,7 @@ class Manifest:
     notes: tuple[str, ...]
 
     def metadata(self) -> dict[str, str | int | float]:
-        """The scalars that a pipeline page shows beside the artifact."""
+        """Return the scalars that pipeline pages show beside the artifact."""
         balance = ", ".join(f"{name}: {count}" for name, count in zip(self.classes, self.class_counts, strict=True))
         return {
             "count": self.count,
@@ -66,7 +66,7 @@ class Dataset:
     Attributes:
         images: uint8 (n, 28, 28), memory-mapped, read-only; ink is 255.
         labels: uint8 (n,), class numbers from 0, in memory.
-        manifest: What the folder says it holds.
+        manifest: The description in the folder.
     """
 
     images: np.ndarray
@@ -112,7 +112,7 @@ def write_dataset(
                 digest.update(pixels)
                 start = stop
         if start != count:
-            raise ValueError(f"{folder}: {start} images were given where {count} were promised.")
+            raise ValueError(f"{folder}: got {start} images; expected {count}.")
         digest.update(labels.data)
         np.save(new / "labels.npy", labels)
         manifest = Manifest(
@@ -147,8 +147,8 @@ def read_dataset(folder: Path) -> Dataset:
     expected = (manifest.count, IMAGE_SIDE, IMAGE_SIDE)
     if images.shape != expected or images.dtype != np.uint8 or labels.shape != (manifest.count,):
         raise DataError(
-            f"{folder}: images.npy is {images.dtype} {images.shape} and labels.npy {labels.shape}, where manifest.json "
-            f"promises uint8 {expected} and ({manifest.count},). Make it again with `mnist step ingest`."
+            f"{folder}: images.npy is {images.dtype} {images.shape} and labels.npy {labels.shape}, but manifest.json "
+            f"declares uint8 {expected} and ({manifest.count},). Make it again with `mnist step ingest`."
         )
     if not manifest.count:
         raise DataError(f"{folder}: has no images; at least one is needed. Give ingest more images.")
@@ -161,7 +161,7 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read only the manifest of a data set.
+    """Read the manifest of a data set.
 
     Raises:
         DataError: The manifest is missing, or is not one of this project.

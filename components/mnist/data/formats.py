@@ -1,4 +1,4 @@
-"""What a local file or folder holds, in any of the supported formats."""
+"""Recognise and open a local file or folder in any of the supported formats."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from components.mnist.data.pixels import open_images
 from components.mnist.data.signatures import recognise
 from components.mnist.errors import DataError
 
-# What a folder may hold, for messages.
+# Supported contents of a folder, for messages.
 USABLE = "the four IDX files, .npz files, or class folders with PNG or JPEG pictures"
 
-# Pairs of keys, in lower case, that images and labels may have.
+# Supported pairs of keys for images and labels, in lower case.
 SPLIT_KEYS = (("x_train", "y_train"), ("train_images", "train_labels"), ("train_x", "train_y"))
 WHOLE_KEYS = (("x", "y"), ("images", "labels"), ("data", "target"), ("data", "labels"))
 TRAINING_KEYS = SPLIT_KEYS + WHOLE_KEYS
@@ -29,7 +29,7 @@ def is_usable(name: str) -> bool:
 
 
 def open_contents(path: Path) -> Contents:
-    """Find out what a file or folder holds; images are not read yet.
+    """Recognise and open a file or folder; images are not read yet.
 
     Raises:
         DataError: It holds nothing usable, or is damaged.
@@ -82,7 +82,7 @@ def _open_folder(folder: Path) -> Contents:
 
 
 def _advise(folder: Path, names: list[str]) -> str:
-    """What to do about a folder that holds nothing usable."""
+    """Suggest what to do about a folder that holds nothing usable."""
     for inner in subfolders(folder):
         if any(IDX_NAME.fullmatch(entry.name) or entry.suffix == ".npz" for entry in inner.iterdir()) or any(
             _holds_pictures(entry) for entry in subfolders(inner)
@@ -94,7 +94,7 @@ def _advise(folder: Path, names: list[str]) -> str:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    """Whether a folder is a class folder, or that of a split with class folders."""
+    """Whether a folder is a class folder, or a split's folder with class folders."""
     inner = subfolders(folder) if folder.name.lower() in SPLIT_NAMES else []
     return any(entry.suffix.lower() in SUFFIXES for each in (folder, *inner) for entry in each.iterdir())
 

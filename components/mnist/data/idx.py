@@ -1,4 +1,4 @@
-"""IDX files, in which MNIST was first published: a number for type and axes, the sizes, then the values."""
+"""IDX files, MNIST's original format: a magic number (type and number of axes), the sizes, then the values."""
 
 import functools
 import gzip
@@ -19,17 +19,17 @@ IDX_NAME = re.compile(r"(?:.+[-_.])?(train|t10k|test)[-_](images|labels)[-.]idx[
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_AXES = 4
-BEST_PACKING = 1032  # times: deflate cannot compress further
+BEST_PACKING = 1032  # deflate's largest compression ratio
 
 
 def find_four(folder: Path, names: list[str]) -> list[Path]:
-    """Pick training images, training labels, test images and test labels; unpacked ones where both exist.
+    """Pick training images, training labels, test images and test labels; prefer unpacked files.
 
     Args:
-        names: Of the IDX files in the folder: all match IDX_NAME.
+        names: Names of the IDX files in the folder; all match IDX_NAME.
 
     Raises:
-        DataError: One is missing, or there is more than one set.
+        DataError: A file is missing, or there is more than one set.
     """
     files: dict[tuple[str, str], str] = {}
     for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
@@ -45,7 +45,7 @@ def find_four(folder: Path, names: list[str]) -> list[Path]:
     if missing := ["-".join(role) for role in roles if role not in files]:
         raise DataError(
             f"{folder}: has {', '.join(names)} but no {' and no '.join(missing)}; expected all four IDX files. "
-            "Add what is missing."
+            "Add the missing files."
         )
     return [folder / files[role] for role in roles]
 
@@ -54,7 +54,7 @@ def open_idx(path: Path) -> StoredArray:
     """Read the header of an IDX file, gzipped or not.
 
     Raises:
-        DataError: It is no IDX file, damaged, or announces more than it can hold.
+        DataError: The file is not an IDX file, is damaged, or declares more values than it holds.
     """
     kind = recognise(path)
     is_packed = kind == "gzip"
@@ -62,7 +62,7 @@ def open_idx(path: Path) -> StoredArray:
         with _open(path, is_packed, 0) as stream:
             head = stream.read(4 + 4 * MOST_AXES)
     except DAMAGE as error:
-        raise DataError(f"{path}: cannot be read ({describe(error)}). It is damaged: get it again.") from error
+        raise DataError(f"{path}: cannot be read ({describe(error)}). The file is damaged: get it again.") from error
     magic = head[:4]  # two zeros, the type of the numbers, the number of axes
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not 1 <= magic[3] <= MOST_AXES:
         is_page = kind.startswith("an HTML page")
@@ -73,16 +73,16 @@ def open_idx(path: Path) -> StoredArray:
         )
     offset = 4 + 4 * magic[3]
     if len(head) < offset:
-        raise DataError(f"{path}: ends within its header. The file was cut short: get it again.")
+        raise DataError(f"{path}: ends within its header. The file is truncated: get it again.")
     shape = struct.unpack_from(f">{magic[3]}I", head, 4)
     dtype = np.dtype(TYPES[magic[2]])
-    announced = offset + math.prod(shape) * dtype.itemsize
+    declared = offset + math.prod(shape) * dtype.itemsize
     held = path.stat().st_size
-    if (held * BEST_PACKING < announced) if is_packed else (held != announced):
+    if (held * BEST_PACKING < declared) if is_packed else (held != declared):
         size = f"{held:,} bytes packed, too few for that" if is_packed else f"{held:,} bytes"
         raise DataError(
-            f"{path}: announces {' x '.join(map(str, shape))} values, {announced:,} bytes in all, but the file has "
-            f"{size}. It was cut short or is damaged: get it again."
+            f"{path}: declares {' x '.join(map(str, shape))} values, {declared:,} bytes in all, but the file has "
+            f"{size}. It is truncated or damaged: get it again."
         )
     return StoredArray(str(path), shape, dtype, functools.partial(_open, path, is_packed, offset))
 

@@ -1,11 +1,11 @@
-"""Labels in any usual form to class numbers from 0, or the reason why they cannot be."""
+"""Convert labels of any usual form to class numbers from 0."""
 
 import numpy as np
 
 from components.mnist.data.arrays import StoredArray
 from components.mnist.errors import DataError
 
-MOST_CLASSES = 256  # labels are stored in a byte
+MOST_CLASSES = 256  # a label is stored in one byte
 UNIQUE = "numpy.unique(labels, return_inverse=True)[1]"
 RENUMBER = f"Number the classes from 0 without gaps: {UNIQUE}."
 
@@ -63,10 +63,10 @@ def _from_numbers(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
-    """Count the classes, after checking that training has an image of each.
+    """Count the classes, after checking that the training images cover all of them.
 
     Args:
-        name: Of the source, for messages.
+        name: Name of the source, for messages.
         training: int64 (n,), not negative.
         test: int64 (m,), not negative; may be empty where the source has no test split.
 
@@ -84,8 +84,7 @@ def count_classes(name: str, training: np.ndarray, test: np.ndarray) -> int:
         raise DataError(f"{name}: has the label {highest}; at most {MOST_CLASSES} classes, 0 to 255, fit. {RENUMBER}")
     if highest == 0:
         raise DataError(
-            f"{name}: every training image has the label 0; expected at least two classes to tell apart. "
-            "Is a part of the data missing?"
+            f"{name}: every training image has the label 0; expected at least two classes. Is part of the data missing?"
         )
     if missing := np.flatnonzero(counts == 0).tolist():
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

@@ -1,4 +1,4 @@
-"""Leakage: test images that a model may have memorised, because the data it was trained with holds the same pixels."""
+"""Data leakage: test images that also occur, pixel for pixel, in the data that a model was trained on."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The arrays of an .npz file, opened without unpickling and without trusting the sizes that they announce."""
+"""The arrays of an .npz file, opened without unpickling and without trusting the sizes in their headers."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ from components.mnist.data.arrays import DAMAGE, StoredArray
 from components.mnist.errors import DataError, describe
 
 HEADER_BYTES = 2**16  # of an .npy: NumPy writes 128
-# Real pictures are compressed to a fifth; only a file made to fill the disk is compressed this far.
+# Real pictures compress to about a fifth; only a decompression bomb compresses this far.
 BOMB_BYTES = 2**30
 BOMB_RATIO = 500
 
@@ -23,10 +23,10 @@ READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.re
 
 
 def list_arrays(path: Path) -> list[str]:
-    """The keys of an .npz, in the order of the file.
+    """List the keys of an .npz, in the order of the file.
 
     Raises:
-        DataError: It is no zip archive, is damaged, or holds no array.
+        DataError: The file is not a zip archive, is damaged, or holds no array.
     """
     with _reading(path) as archive:
         names = archive.namelist()
@@ -39,10 +39,10 @@ def list_arrays(path: Path) -> list[str]:
 
 
 def open_array(path: Path, key: str) -> StoredArray:
-    """Find an array of an .npz; only its header is read.
+    """Open an array of an .npz; only its header is read.
 
     Raises:
-        DataError: It is damaged, encrypted, or no plain array of numbers.
+        DataError: The array is damaged, encrypted, or not a plain array of numbers.
     """
     name = f"{path}: {key}"
     with _reading(path) as archive:
@@ -54,17 +54,17 @@ def open_array(path: Path, key: str) -> StoredArray:
         if member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * member.compress_size:
             raise DataError(
                 f"{name}: {member.compress_size:,} bytes that unpack to {member.file_size:,}, over {BOMB_RATIO} times "
-                "as many, as no pictures do. Save it again with numpy.savez if it is real."
+                "as many; no pictures compress that far. Save it again with numpy.savez if it is real."
             )
         with archive.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
     shape, fortran, dtype = _read_header(name, head)
-    announced = math.prod(shape) * dtype.itemsize
+    declared = math.prod(shape) * dtype.itemsize
     held = member.file_size - head.tell()
-    if announced != held:
+    if declared != held:
         raise DataError(
-            f"{name}: announces {dtype} {shape}, {announced:,} bytes, but holds {held:,}. "
-            "The file is damaged or made up: get it again."
+            f"{name}: declares {dtype} {shape}, {declared:,} bytes, but holds {held:,}. "
+            "The file is damaged or forged: get it again."
         )
     start = functools.partial(_open_numbers, path, member.filename, head.tell())
     return StoredArray(name, shape, dtype, start, fortran)
@@ -77,8 +77,7 @@ def _reading(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except DAMAGE as error:
         raise DataError(
-            f"{path}: cannot be opened as .npz ({describe(error)}). It was cut short, or is something else: get it "
-            "again."
+            f"{path}: cannot be opened as .npz ({describe(error)}). It is truncated, or not an .npz file: get it again."
         ) from error
 
 
@@ -95,7 +94,7 @@ def _read_header(name: str, head: BinaryIO) -> tuple[tuple[int, ...], bool, np.d
             "expected a plain array of numbers. Save it with numpy.savez after .astype(numpy.uint8)."
         )
     if any(length < 0 for length in shape):
-        raise DataError(f"{name}: announces the shape {shape}, which cannot be. The file is damaged: get it again.")
+        raise DataError(f"{name}: declares the impossible shape {shape}. The file is damaged: get it again.")
     return shape, fortran, dtype
 
 

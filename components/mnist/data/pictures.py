@@ -1,4 +1,4 @@
-"""Read PNG and JPEG files into the size and grey of the model's input."""
+"""Read PNG and JPEG files as grey pictures of the model's input size."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +13,7 @@ from components.mnist.errors import DataError, describe
 FORMATS = ("PNG", "JPEG")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MOST_PIXELS = 64_000_000  # more than a phone's camera takes; decoded, that is 256 MB at worst
-# A JPEG is decoded at a fraction of its size where at least this much remains: faster, and in less memory.
+# A JPEG is decoded at reduced size, but no smaller than this: faster, and in less memory.
 DRAFT_SIDE = 4 * IMAGE_SIDE
 
 
@@ -24,7 +24,7 @@ def read_picture(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
         uint8 (28, 28) in the picture's own polarity; and the width and height of the file.
 
     Raises:
-        DataError: The file is no PNG or JPEG, damaged, or unreasonably large.
+        DataError: The file is not a PNG or JPEG, is damaged, or too large.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Arrays of images in any layout and any usual range of pixels, to uint8 (n, 28, 28)."""
+"""Convert arrays of images, in any layout and any usual range of pixels, to uint8 (n, 28, 28)."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ CHANNELS = (1, 3, 4)
 LEAST_SIDE = 4
 LEAST_FLAT_SIDE = 8
 MOST_VALUES = 4_000_000  # of one image in an array: 2000 x 2000; as float64 that is 32 MB
-ROUNDING = 1e-5  # how far outside a range computed pixels may lie
+ROUNDING = 1e-5  # tolerance for computed pixels that lie just outside a range
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ArrayImages:
 
     @property
     def name(self) -> str:
-        """Their file and array, for messages."""
+        """File and array of the images, for messages."""
         return self.array.name
 
     @property
@@ -55,7 +55,7 @@ class ArrayImages:
 
     @property
     def fits(self) -> bool:
-        """Whether the images are 28x28 and grey, so that at most their range of pixels must change."""
+        """Whether the images are 28x28 and grey, so that only their range of pixels may have to change."""
         return (self.height, self.width, self.channels) == (IMAGE_SIDE, IMAGE_SIDE, 1)
 
     @property
@@ -134,10 +134,10 @@ def open_images(array: StoredArray) -> ArrayImages:
 
 
 def join_ranges(name: str, ranges: dict[str, Range]) -> Range:
-    """The range of a source from those of its parts, by their names.
+    """Combine the ranges of a source's parts.
 
     Raises:
-        DataError: Numbers are no pixels, parts have different ranges, or every pixel is the same.
+        DataError: Values are not pixels, parts have different ranges, or all pixels are the same.
     """
     for part, pixels in ranges.items():
         if pixels.low < -ROUNDING or pixels.high > 255 * (1 + ROUNDING):

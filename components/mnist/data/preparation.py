@@ -1,4 +1,4 @@
-"""How a picture becomes the model's input: grey, 28x28, light ink on a dark background.
+"""Convert pictures to the model's input: grey, 28x28, light ink on a dark background.
 
 Works on pictures and arrays in memory: knows neither files nor sources.
 """
@@ -8,20 +8,20 @@ from PIL import Image
 
 from components.mnist.data.datasets import IMAGE_SIDE
 
-LIGHT = 192  # mean grey of ink from which on it is light, 0 to 255
+LIGHT = 192  # least mean grey of light ink, 0 to 255
 CLEAR = 2 / 3  # share of the pictures that must agree on a polarity
 
 
 def to_grey(image: Image.Image) -> Image.Image:
-    """Turn colour, palettes, transparency and 16 bits into 8-bit grey.
+    """Convert colour, palettes, transparency and 16 bits to 8-bit grey.
 
-    What is transparent becomes white, or black where the ink itself is nearly white, so that it stays visible.
+    Transparent pixels become white, or black where the ink itself is nearly white, so that it stays visible.
     """
     if image.mode.startswith("I"):  # 16 bits, 0 to 65535
         return Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
     if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
         return image.convert("L")
-    # RGBA in between, since not every mode converts to LA.
+    # By way of RGBA, since not every mode converts to LA.
     grey, alpha = (np.asarray(band, np.float32) for band in image.convert("RGBA").convert("LA").split())
     opacity = alpha / 255
     ink = float((grey * opacity).sum() / max(opacity.sum(), 1.0))
@@ -30,7 +30,7 @@ def to_grey(image: Image.Image) -> Image.Image:
 
 
 def fit(image: Image.Image) -> np.ndarray:
-    """Scale a grey picture to 28x28 without distortion; what is left over gets the colour of its border.
+    """Scale a grey picture to 28x28 without distortion; the margins get the colour of its border.
 
     Args:
         image: 8-bit grey, any size.
@@ -54,7 +54,7 @@ def fit(image: Image.Image) -> np.ndarray:
 
 
 def share_of_dark(images: np.ndarray) -> float | None:
-    """The share of pictures with dark ink: those whose background is lighter than the picture on average.
+    """Return the share of pictures with dark ink: those whose background is lighter than the picture on average.
 
     The background is the median of the two outermost rows and columns: ink that touches the border, or a photo's uneven
     light, does not change it.
@@ -78,21 +78,21 @@ def decide_inversion(images: np.ndarray, polarity: str) -> tuple[bool, str]:
 
     Args:
         images: uint8 (n, 28, 28), a sample spread over the whole source.
-        polarity: `light` and `dark` are obeyed; `auto` looks at the pictures.
+        polarity: `light` and `dark` are obeyed; `auto` examines the pictures.
 
     Returns:
-        Whether to invert, and a sentence for a person; an empty one where there is nothing to say.
+        Whether to invert, and a sentence for the user; empty where there is nothing to report.
     """
     dark = share_of_dark(images)
     if polarity == "dark":
         doubt = (
             f", although {1 - dark:.0%} of them seem to have light ink" if dark is not None and dark < 1 - CLEAR else ""
         )
-        return True, f"Inverted the pictures, as polarity=dark asks{doubt}."
+        return True, f"Inverted the pictures, as set by polarity=dark{doubt}."
     if dark is None or dark <= 1 - CLEAR:
         return False, ""
     if polarity == "light":
-        doubt = f"Left the pictures as they are, as polarity=light asks, although {dark:.0%} seem to have dark ink."
+        doubt = f"Left the pictures as they are, as set by polarity=light, although {dark:.0%} seem to have dark ink."
         return False, doubt if dark > CLEAR else ""
     if dark >= CLEAR:
         return True, (

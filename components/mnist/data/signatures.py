@@ -1,4 +1,4 @@
-"""Recognise a file by its first bytes, whatever its name says."""
+"""Recognise a file by its first bytes, not by its name."""
 
 from pathlib import Path
 

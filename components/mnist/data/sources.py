@@ -1,4 +1,4 @@
-"""From the parameter `source` to a file or folder on this machine."""
+"""Resolve the parameter `source` to a file or folder on this machine."""
 
 import atexit
 import contextlib
@@ -33,11 +33,11 @@ IDX_SPELLINGS = (("-idx", ".gz"), ("-idx", ""), (".idx", ".gz"), (".idx", ""))
 
 @dataclass(frozen=True)
 class Located:
-    """A source that was found.
+    """A source on this machine.
 
     Attributes:
         path: The file or folder on this machine.
-        source: As the user gave it, without passwords and signatures.
+        source: As given by the user, without passwords and signatures.
         origin: The file, folder or address that is read.
     """
 
@@ -47,7 +47,7 @@ class Located:
 
 
 def locate(source: str, workspace: Path) -> Located:
-    """Find a source, and download it if it is on another machine.
+    """Find a source; download it if it is remote.
 
     Args:
         source: mnist, sample, a path, or a gs:// or https:// address.
@@ -55,7 +55,7 @@ def locate(source: str, workspace: Path) -> Located:
 
     Raises:
         UnreachableError: It cannot be downloaded.
-        DataError: It is missing, or nothing of that kind is read.
+        DataError: It is missing, or its address is not supported.
     """
     source = source.strip()
     if source == "mnist":
@@ -66,8 +66,8 @@ def locate(source: str, workspace: Path) -> Located:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
     if not scheme:
         path = Path(source).expanduser()
-        if not os.path.exists(path):  # noqa: PTH110  Path's raises where a folder on the way may not be entered
-            # ./mnist is a path, and the word mnist would be no help.
+        if not os.path.exists(path):  # noqa: PTH110  Path.exists raises for forbidden parents
+            # ./mnist is a path: suggesting the word mnist would not help.
             hint = suggest(str(path), () if str(path) in WORDS else WORDS, otherwise="") or _describe_nearest(path)
             raise DataError(f"{path}: no such file or folder; {hint}")
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
@@ -83,18 +83,19 @@ def locate(source: str, workspace: Path) -> Located:
         case _:
             advice = "Copy the data into a local folder and give its path."
     raise DataError(
-        f"{public(source)}: {scheme[1]}:// is not read; expected mnist, sample, a path, gs:// or https://. {advice}"
+        f"{public(source)}: {scheme[1]}:// is not supported; expected mnist, sample, a path, gs:// or "
+        f"https://. {advice}"
     )
 
 
 def fetch_mnist(on_progress: OnProgress | None = None) -> Path:
-    """Find MNIST at `data/mnist.npz`, or download it to there.
+    """Return the path of MNIST, `data/mnist.npz`, after downloading it if it is missing.
 
-    MNIST_DATA_DIR names another folder than `data`; where the folder cannot be written to, the file becomes a temporary
-    one, for this process only. MNIST_URL names another address, MNIST_SHA256 the checksum to expect from it.
+    MNIST_DATA_DIR names another folder than `data`; if the folder is not writable, the file is a temporary one for this
+    process only. MNIST_URL names another address, MNIST_SHA256 the checksum of the file there.
 
     Args:
-        on_progress: Called while it downloads; None to show the progress as that of a step.
+        on_progress: Called during the download; None to report the progress as a step does.
 
     Raises:
         UnreachableError: It is missing and cannot be downloaded.
@@ -123,14 +124,14 @@ def fetch_mnist(on_progress: OnProgress | None = None) -> Path:
         download(address, path, sha256=os.environ.get("MNIST_SHA256") or MNIST_SHA256, on_progress=on_progress)
     except BaseException:
         if is_new:
-            with contextlib.suppress(OSError):  # what has arrived stays, for the next try to continue
+            with contextlib.suppress(OSError):  # not empty: a partial download stays, for the next try to resume
                 folder.rmdir()
         raise
     return path
 
 
 def _describe_nearest(path: Path) -> str:
-    """Say at which folder a path stops to exist, and what it may have meant."""
+    """Name the last folder of a path that exists, and a similar name in it."""
     folder, missing = path.absolute().parent, path.name
     while not os.path.exists(folder):  # noqa: PTH110  as above
         folder, missing = folder.parent, folder.name
@@ -138,13 +139,13 @@ def _describe_nearest(path: Path) -> str:
     try:
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     except OSError:
-        return f"this user may not look into {words}."
-    otherwise = "check the path." if path.is_absolute() else f"a relative path starts at {Path.cwd()}."
-    return f"nothing in {words} is called {missing}: {suggest(missing, names, otherwise=otherwise)}"
+        return f"this user may not list {words}."
+    otherwise = "check the path." if path.is_absolute() else f"relative paths start at {Path.cwd()}."
+    return f"no {missing} in {words}; {suggest(missing, names, otherwise=otherwise)}"
 
 
 def _shorten(path: Path) -> str:
-    """A path as people write it: relative where it is below the current folder."""
+    """Return a path relative to the current folder if it is below it."""
     absolute = path.absolute()
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(path)
 
@@ -168,14 +169,14 @@ def _fetch(address: str, workspace: Path) -> Path:
 
 
 def _fetch_idx(address: str, folder: Path) -> bool:
-    """Download the four files, in whichever spelling they exist at the address; returns whether they do."""
+    """Download the four files in the first spelling that exists at the address; return whether one does."""
     folder.mkdir()
     for joint, packing in IDX_SPELLINGS:
         first, *others = [name.replace("-idx", joint) + packing for name in IDX_FILES]
         try:
             download(f"{address.rstrip('/')}/{first}", folder / first, sha256=None)
         except UnreachableError as error:
-            # Buckets answer 403 for missing files, and some sites answer 200 with a page that says so.
+            # Buckets answer 403 for missing files, and some sites answer 200 with an error page.
             if error.status in (*MISSING, 403, 200):
                 continue
             raise

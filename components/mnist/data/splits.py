@@ -1,4 +1,4 @@
-"""Keep some of the images aside, the same share of every class, chosen by a seed.
+"""Stratified random splits, determined by a seed.
 
 scikit-learn does this too, but importing it takes longer than reading the whole of MNIST.
 """
@@ -11,21 +11,21 @@ from components.mnist.errors import DataError
 def split(
     labels: np.ndarray, fraction: float, *, leave: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide indices into two parts, both with the classes in the proportions of the whole.
+    """Split indices into two parts, stratified by class.
 
     Args:
         labels: integers (n,) from 0, every class more than `leave` times.
         fraction: Share that is kept aside, above 0 and below 1.
-        leave: Images of each class that remain at least, whatever the share.
+        leave: Least number of images of each class that remain.
 
     Returns:
-        int64 indices of those that remain and of those kept aside, ascending. The latter are round(fraction * n),
-        unless a class would then have none of them or fewer than `leave` would remain.
+        int64 indices of the images that remain and of those kept aside, ascending. The latter are round(fraction * n),
+        unless a class would then have none of them, or fewer than `leave` images would remain.
     """
     counts = np.bincount(labels)
     exact = counts * fraction
     shares = np.floor(exact).astype(np.int64)
-    # What rounding down loses goes to the largest remainders.
+    # Images lost by rounding down go to the classes with the largest remainders.
     left_over = round(float(exact.sum())) - int(shares.sum())
     shares[np.argsort(shares - exact, kind="stable")[:left_over]] += 1
     shares = np.clip(shares, 1, counts - leave)
@@ -42,12 +42,12 @@ def choose_splits(
 
     Args:
         labels: integers (n,) from 0, of all images of a source.
-        count: How many of them, from the first, are for training; the others are the source's own test split. Where
-            there is none, a test is split off.
+        count: Number of images for training, from the first; the others are the source's own test split. Where there
+            is none, a test is split off.
 
     Returns:
-        int64 indices of "training", "validation" and "test"; those for training in random order, so that any stretch is
-        a fair sample.
+        int64 indices of "training", "validation" and "test"; those for training in random order, so that any slice is a
+        fair sample.
     """
     generator = np.random.default_rng(seed)
     rest, test = np.arange(count), np.arange(count, len(labels))
@@ -58,14 +58,14 @@ def choose_splits(
 
 
 def check_enough(name: str, counts: np.ndarray, classes: tuple[str, ...], *, parts: tuple[str, ...]) -> None:
-    """Refuse a class that has fewer images than there are parts.
+    """Check that each class has an image for each part.
 
     Args:
         counts: integers (classes,), images of each class that are to be split.
         parts: Names of the parts: ("training", "validation").
 
     Raises:
-        DataError: A class is too small; it is named.
+        DataError: A class is too small; the message names it.
     """
     smallest = int(np.argmin(counts))
     if counts[smallest] < len(parts):

@@ -1,4 +1,4 @@
-"""The work of the ingest step: from a source to three data set folders, all of them or none.
+"""The ingest step: read a source and write three data set folders, all of them or none.
 
 Images are read once, in blocks: first into one plain file in their final form, then from there into the data sets.
 """
@@ -26,7 +26,7 @@ from components.mnist.settings import check
 
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE
 SPARE_BYTES = 50 * 2**20  # of disk, beyond the images
-SAMPLE = 4096  # training images, spread evenly, that are looked at to decide the polarity
+SAMPLE = 4096  # training images, spread evenly, that are examined to decide the polarity
 
 
 @reports_errors
@@ -74,7 +74,7 @@ def ingest_data(
             _write_scratch(located.origin, contents, scratch)
             sample = _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
             if (sample == sample[:, :1, :1]).all():
-                raise DataError(f"{located.origin}: every picture is blank; expected something to see on them.")
+                raise DataError(f"{located.origin}: every picture is blank; expected pictures with visible ink.")
             is_inverted, sentence = decide_inversion(sample, polarity)
             contents.notes += [sentence] if sentence else []
             for note in contents.notes:
@@ -104,7 +104,7 @@ def ingest_data(
 
 
 def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[str, ...]]:
-    """All labels, training before test, uint8 (n,), and the names of the classes."""
+    """Check the labels; return them, training before test, uint8 (n,), and the names of the classes."""
     training, test = (
         np.concatenate([np.empty(0, np.int64), *(part.labels for part in parts)])
         for parts in (contents.training, contents.test)
@@ -124,7 +124,7 @@ def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[st
 
 
 def _write_scratch(origin: str, contents: Contents, scratch: Path) -> None:
-    """Write every image as uint8 (28, 28), training before test, one after another; add what was done to the notes."""
+    """Write every image as uint8 (28, 28), training before test, one after another; note the changes."""
     parts = contents.training + contents.test
     total = sum(part.images.count for part in parts)
     needed, free = 2 * total * IMAGE_BYTES + SPARE_BYTES, shutil.disk_usage(scratch.parent).free
@@ -151,7 +151,7 @@ def _write_scratch(origin: str, contents: Contents, scratch: Path) -> None:
 
 
 def _read(scratch: Path, indices: np.ndarray) -> np.ndarray:
-    # One by one, not memory-mapped: mapped pages may hold as much memory as the whole file.
+    # One by one, not memory-mapped: mapped pages may take as much memory as the whole file.
     images = np.empty((len(indices), IMAGE_SIDE, IMAGE_SIDE), np.uint8)
     with scratch.open("rb", buffering=0) as file:
         for image, index in zip(images, indices.tolist(), strict=True):

@@ -1,1 +1,1 @@
-"""What a model is worth on the test data: metrics and results."""
+"""The quality of a model on test data: metrics and results."""

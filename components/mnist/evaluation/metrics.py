@@ -1,4 +1,4 @@
-"""How good a classifier's predictions are: pure functions of labels and probabilities.
+"""Metrics of a classifier's predictions: pure functions of labels and probabilities.
 
 Knows neither files nor models. Labels are class numbers from 0, integers (n,); probabilities are float32
 (n, classes), each row adding up to 1.
@@ -68,29 +68,29 @@ class Curve:
 
 
 def interval(correct: int, count: int) -> tuple[float, float]:
-    """95% Wilson interval of a share; it lies within 0..1 and is accurate near both ends."""
+    """Return the 95% Wilson interval of a share; it lies within 0..1 and is accurate near both ends."""
     low, high = binomtest(correct, count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
     return float(low), float(high)
 
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log of the probability of the true class."""
+    """Return the mean negative log of the probability of the true class."""
     # scikit-learn clips at float32's machine epsilon, as Keras does, so that a probability of 0 stays finite.
     return float(log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, *, classes: int) -> np.ndarray:
-    """The confusion matrix: int64 (classes, classes), a row per true class, a column per predicted class."""
+    """Return the confusion matrix: int64 (classes, classes), a row per true class, a column per predicted class."""
     return confusion_matrix(labels, predicted, labels=np.arange(classes))
 
 
 def by_class(labels: np.ndarray, predicted: np.ndarray, *, classes: int) -> ByClass:
-    """Precision, recall, F1 and support of each class."""
+    """Compute precision, recall, F1 and support of each class."""
     return ByClass(*precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0))
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray) -> Bins:
-    """Compare confidence with accuracy."""
+    """Compare confidence with accuracy, by bin of confidence."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     is_correct = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)  # 1.0 is in the last bin
@@ -103,13 +103,13 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray) -> Bins:
 
 
 def micro_roc(labels: np.ndarray, probabilities: np.ndarray) -> Curve:
-    """Micro-average ROC: every pair of image and class is one yes-or-no question.
+    """Compute the micro-average ROC curve: each pair of image and class is one binary prediction.
 
     At most ROC_POINTS points are kept, evenly spaced along the curve, both ends included.
     """
     truth = labels[:, np.newaxis] == np.arange(probabilities.shape[1])  # bool (n, classes)
     fpr, tpr, thresholds = roc_curve(truth.ravel(), probabilities.ravel())
-    # Rates only rise, so the way along the curve up to each point is the sum of both rates.
+    # Rates only rise, so the distance along the curve to each point is the sum of both rates.
     length = np.concatenate([[0.0], np.cumsum(np.diff(fpr) + np.diff(tpr))])
     kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], ROC_POINTS)).clip(max=len(length) - 1))
     # scikit-learn's first threshold is infinite, which KFP refuses; no probability is above 1 anyway.

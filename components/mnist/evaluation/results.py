@@ -1,6 +1,6 @@
 """The results of evaluation on disk: `metrics.json` and `probabilities.npy`.
 
-Knows neither models nor how anything is measured, so that reading results loads no statistics library.
+Knows neither models nor metrics, so that reading results loads no statistics library.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from components.mnist.files import replacing
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What metrics.json holds, in plain Python values.
+    """The content of metrics.json, in plain Python values.
 
     Attributes:
         count, correct: Number of test images, and of correct predictions.
@@ -26,7 +26,7 @@ class Evaluation:
         macro_f1: Mean F1 of the classes in the test data.
         calibration_error: Expected calibration error over `calibration_bins` bins of equal width.
         worst_class, worst_class_recall: The class with the lowest recall.
-        classes: Name of each class; the following five are in its order.
+        classes: Name of each class; the following five fields are in this order.
         precision, recall, f1: By class, 0 where undefined.
         support: Test images of each class.
         confusion: A row per true class, a column per predicted class.
@@ -35,8 +35,8 @@ class Evaluation:
         roc_fpr, roc_tpr, roc_thresholds: Micro-average ROC, at most 200 points, finite.
         latency_p50_ms, latency_p99_ms: Time for one image, over `latency_images` calls with one image each, after a
             warm-up.
-        test_sha256: Of the test data.
-        model_sha256: Of model.onnx.
+        test_sha256: Hash of the test data.
+        model_sha256: Hash of model.onnx.
     """
 
     count: int
@@ -71,7 +71,7 @@ class Evaluation:
     model_sha256: str
 
     def scalars(self) -> dict[str, float | int | str]:
-        """What a pipeline page shows: every value that is not a list."""
+        """Return the values that pipeline pages show: all but the lists."""
         return {name: value for name, value in asdict(self).items() if not isinstance(value, tuple)}
 
 
@@ -95,7 +95,7 @@ def read_evaluation(metrics_folder: Path) -> Evaluation:
     """Read `metrics.json`.
 
     Raises:
-        DataError: The file is missing, or this version of the project did not write it.
+        DataError: The file is missing, or was not written by this version of the project.
     """
     path = metrics_folder / "metrics.json"
     try:
@@ -131,7 +131,7 @@ def read_probabilities(predictions_folder: Path, *, count: int, classes: int) ->
 
 
 def identify_model(model_folder: Path) -> str:
-    """The sha256 of model.onnx: models with the same hash give the same predictions.
+    """Return the sha256 of model.onnx: models with the same hash give the same predictions.
 
     Raises:
         ModelError: model.onnx is missing or cannot be read.

@@ -1,6 +1,6 @@
-"""Measure the exported model on images that training never saw: the work of the evaluate step.
+"""The evaluate step: measure the exported model on test images.
 
-Reads a model folder and a test data set, writes `metrics.json` and `probabilities.npy`. ONNX Runtime only.
+Reads a model folder and a test data set, writes `metrics.json` and `probabilities.npy`; needs only ONNX Runtime.
 """
 
 import time
@@ -72,10 +72,10 @@ def _predict(classifier: Classifier, test: Dataset, model_folder: Path) -> np.nd
         for start in range(0, count, BLOCK):
             probabilities[start : start + BLOCK] = classifier.probabilities(test.images[start : start + BLOCK])
             progress.update(min(start + BLOCK, count))
-    except Exception as error:  # ONNX Runtime raises a class of its own for every cause
+    except Exception as error:  # ONNX Runtime raises a different class for each cause
         raise ModelError(f"{model_folder}/model.onnx cannot classify the images ({error}). Train again.") from error
     sums = probabilities.sum(axis=1)
-    # Written so that NaN is refused.
+    # Negated, so that NaN is refused.
     if not (probabilities.min() >= 0 and np.abs(sums - 1).max() <= SUM_TOLERANCE):
         raise ModelError(
             f"{model_folder}/model.onnx returns numbers from {probabilities.min():.3g} to {probabilities.max():.3g} "
@@ -86,7 +86,7 @@ def _predict(classifier: Classifier, test: Dataset, model_folder: Path) -> np.nd
 
 
 def _time_single_images(classifier: Classifier, images: np.ndarray) -> np.ndarray:
-    """Milliseconds of each of LATENCY_IMAGES calls with one image, float64; scaling the pixels is included."""
+    """Time LATENCY_IMAGES calls with one image each, in milliseconds, float64; scaling the pixels is included."""
     images = np.array(images[:LATENCY_IMAGES])  # in memory, so that the disk is not measured
     seconds = np.empty(WARM_UP_IMAGES + LATENCY_IMAGES)
     for number in range(len(seconds)):

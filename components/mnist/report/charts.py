@@ -23,7 +23,7 @@ LONGEST_NAME = 18  # characters of a class name on an axis
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # part of matplotlib: the same chart on every machine
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same chart on every machine
     "font.size": 11,
     # A class may be called "$5": text is never a formula.
     "text.parse_math": False,
@@ -200,18 +200,18 @@ def draw_pictures(images: np.ndarray, captions: Sequence[str], *, wrong: Sequenc
 
 
 def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """An empty chart of this size in points."""
+    """Create an empty chart of this size in points."""
     return Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), layout=layout, facecolor=LIGHT["paper"])
 
 
 def shorten(name: str, *, longest: int = LONGEST_NAME) -> str:
-    """A name on one line, cut to at most `longest` characters."""
+    """Return a name on one line, cut to at most `longest` characters."""
     line = " ".join(name.split())
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def _new_rows(classes: Sequence[str]) -> tuple[Figure, Axes, np.ndarray]:
-    """A chart with a row per class; the last value is each row's position, float64 (classes,)."""
+    """Create a chart with a row per class; the last value returned is the rows' positions, float64 (classes,)."""
     height = 24 if len(classes) <= 12 else 16 if len(classes) <= 80 else 12
     figure = new_figure(WIDTH, max(170, len(classes) * height + 70))
     axes = figure.subplots()

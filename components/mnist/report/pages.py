@@ -1,6 +1,6 @@
-"""The report and its summary: charts, pictures and sentences of one run, put into `report.html` and `summary.md`.
+"""The report and its summary: charts, pictures and sentences of one run in the templates of both pages.
 
-Pure functions of a run; knows no folders.
+Pure functions of a run; know no folders.
 """
 
 import shlex
@@ -26,14 +26,14 @@ WIDE_MATRIX = 13  # classes; from here on the confusion matrix has the whole wid
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, and a text for readers who cannot see it."""
+    """A chart and its alternative text."""
 
     figure: Figure
     alternative: str
 
     @property
     def width(self) -> int:
-        """In points."""
+        """Width in points."""
         return round(self.figure.get_size_inches()[0] * charts.POINTS_PER_INCH)
 
 
@@ -89,7 +89,7 @@ def render_summary(run: Run) -> str:
 
 
 def _render(template: str, run: Run, **variables: object) -> str:
-    """Fill a template with what both show, and with further variables."""
+    """Fill a template with the variables of both templates, and with further ones."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("components.mnist.report", "templates"),
         autoescape=jinja2.select_autoescape(["html"]),

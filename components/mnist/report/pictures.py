@@ -1,4 +1,4 @@
-"""Test images with what the model predicts for them: which ones to show, and grids of them.
+"""Test images with their predictions: the choice of those to show, and grids of them.
 
 Knows neither files nor pages.
 """
@@ -68,7 +68,7 @@ def spread_samples(labels: np.ndarray, *, most: int) -> np.ndarray:
 
 
 def show_pictures(run: Run) -> dict[str, list[Picture]]:
-    """The pictures to show: "mistakes", the most confident first, and "samples", right or wrong."""
+    """Choose the pictures to show: "mistakes", the most confident first, and "samples", right or wrong."""
     labels, probabilities = run.test.labels, run.probabilities
     return {
         "mistakes": _look_up(run, confident_mistakes(labels, probabilities, most=MOST_PICTURES)),

@@ -1,6 +1,6 @@
 """Render charts and pictures: as SVG that follows light and dark, and as PNG.
 
-Knows nothing of what the charts show.
+Knows nothing of the content of the charts.
 """
 
 import base64
@@ -26,7 +26,7 @@ def render_svg(figure: Figure, *, name: str) -> str:
     Text stays text, in the page's own font; each colour of the palette becomes a CSS variable: `var(--ink)`.
 
     Args:
-        name: Unique within the page; put before every id.
+        name: Unique within the page; the prefix of every id.
     """
     buffer = io.StringIO()
     # The salt makes ids, and so the page, the same for the same chart.

@@ -1,4 +1,4 @@
-"""Everything that the report shows of one run, read from what the other steps wrote and checked to belong together."""
+"""The data of one run for the report, read from the outputs of the other steps and checked for consistency."""
 
 import os
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Run:
     Attributes:
         probabilities: float32 (n, classes), in the order of `test`.
         repeated: Number of test images that also occur in the training or validation data.
-        code: The name of the code that ran it, as in run.json and in the tags of images; empty where it is unknown.
+        code: The version of the code that ran it, as in run.json and in the tags of images; empty if unknown.
     """
 
     card: ModelCard
@@ -37,7 +37,7 @@ class Run:
 
     @property
     def manifests(self) -> tuple[Manifest, Manifest, Manifest]:
-        """Of training, validation and test data."""
+        """Manifests of training, validation and test data."""
         return self.training, self.validation, self.test.manifest
 
     @property
@@ -57,7 +57,7 @@ def read_run(
     validation_folder: Path,
     test_folder: Path,
 ) -> Run:
-    """Read what ingest, train and evaluate wrote.
+    """Read the outputs of ingest, train and evaluate.
 
     Raises:
         DataError, ModelError: An input is missing, damaged, or belongs to another run.

@@ -1,4 +1,4 @@
-"""Draw one run: an HTML page, a Markdown summary, and the charts as PNG files; the work of the visualize step."""
+"""The visualize step: report one run as an HTML page, a Markdown summary, and charts in PNG files."""
 
 from pathlib import Path
 
@@ -25,11 +25,11 @@ def write_report(
     summary_file: Path,
     figures_folder: Path,
 ) -> None:
-    """Read a run, draw it, and write the files; nothing is written when an input is refused.
+    """Read a run and write its report; nothing is written if an input is refused.
 
     Args:
         report_file: Receives one self-contained HTML page.
-        summary_file: Receives the same in brief, as Markdown.
+        summary_file: Receives a summary in Markdown.
         figures_folder: Receives a PNG file for each chart of the page; replaced as a whole.
 
     Raises:

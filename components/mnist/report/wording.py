@@ -1,6 +1,6 @@
-"""What the metrics of an evaluation mean, in sentences, and the alternative texts of charts.
+"""Sentences that explain the metrics of an evaluation, and the alternative texts of charts.
 
-Pure functions of values; knows neither files, charts nor pages.
+Pure functions of values; know neither files, charts nor pages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from components.mnist.evaluation.results import Evaluation
 
-# Classes or epochs that a text names one by one; of a longer list it names both ends.
+# Longest list of classes or epochs that is written in full; of a longer one, only both ends are.
 LONGEST_LIST = 30
 # Mean confidence and accuracy that differ by less count as equal: a percentage point is within the noise.
 CALIBRATION_SLACK = 0.01
@@ -26,7 +26,7 @@ class Confusion:
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """A share in percent; less than all is never rounded up to 100%, and more than nothing never down to 0%."""
+    """Format a share in percent; less than 1 is never rounded up to 100%, and more than 0 never down to 0%."""
     text, smallest = f"{share:.{digits}%}", 10.0**-digits
     if share < 1 and float(text[:-1]) == 100:
         return f">{100 - smallest:.{digits}f}%"
@@ -36,7 +36,7 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def frequent_confusions(evaluation: Evaluation, *, most: int) -> list[Confusion]:
-    """The pairs of classes that are confused most often, the most frequent first."""
+    """List the pairs of classes that are confused most often, the most frequent first."""
     matrix = np.array(evaluation.confusion)
     np.fill_diagonal(matrix, 0)
     # Positions in the flattened matrix: row * classes + column.
@@ -91,7 +91,7 @@ def say_how_calibrated(evaluation: Evaluation, *, label_smoothing: float) -> str
 def describe_curve(
     name: str, training: Sequence[float], validation: Sequence[float], *, best_epoch: int, shares: bool
 ) -> str:
-    """The alternative text of a metric by epoch."""
+    """Return the alternative text of a metric by epoch."""
     write = percent if shares else "{:.3f}".format
     lines = [f"{name} by epoch, {len(training)} in all, epoch {best_epoch} was kept."]
     for split, values in (("Training", training), ("Validation", validation)):
@@ -103,7 +103,7 @@ def describe_curve(
 
 
 def describe_confusion(evaluation: Evaluation) -> str:
-    """The alternative text of the confusion matrix."""
+    """Return the alternative text of the confusion matrix."""
     pairs = [f"{pair.true} as {pair.predicted}: {pair.count:,}" for pair in frequent_confusions(evaluation, most=10)]
     return (
         f"Confusion matrix of {len(evaluation.classes)} classes: {evaluation.correct:,} of {evaluation.count:,} on the "
@@ -112,14 +112,14 @@ def describe_confusion(evaluation: Evaluation) -> str:
 
 
 def describe_by_class(evaluation: Evaluation) -> str:
-    """The alternative text of precision and recall by class, the lowest recall first."""
+    """Return the alternative text of precision and recall by class, the lowest recall first."""
     rows = sorted(zip(evaluation.classes, evaluation.recall, evaluation.precision, strict=True), key=lambda row: row[1])
     texts = [f"{name}: {percent(recall, 1)} and {percent(precision, 1)}" for name, recall, precision in rows]
     return f"Recall and precision by class. {_list(texts)}."
 
 
 def describe_calibration(evaluation: Evaluation) -> str:
-    """The alternative text of the reliability diagram."""
+    """Return the alternative text of the reliability diagram."""
     bins = zip(evaluation.bin_confidence, evaluation.bin_accuracy, evaluation.bin_count, strict=True)
     texts = [
         f"confidence {percent(confidence, 0)}, accuracy {percent(accuracy, 1)} ({count:,})"
@@ -132,7 +132,7 @@ def describe_calibration(evaluation: Evaluation) -> str:
 
 
 def describe_balance(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> str:
-    """The alternative text of the class balance."""
+    """Return the alternative text of the class balance."""
     rows = zip(classes, *counts.values(), strict=True)
     texts = [f"{name}: {', '.join(f'{number:,}' for number in numbers)}" for name, *numbers in rows]
     return f"Images by class, for {', '.join(counts)}. {_list(texts)}."

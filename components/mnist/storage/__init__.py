@@ -1,1 +1,1 @@
-"""Bytes from https:// and gs:// addresses: complete, checked, resumed where a transfer broke off. Knows no formats."""
+"""Downloads from https:// and gs:// addresses: complete, verified and resumable. Knows no formats."""

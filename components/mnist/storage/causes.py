@@ -1,4 +1,4 @@
-"""Why a server cannot be reached, in a few words."""
+"""Short descriptions of network errors."""
 
 import socket
 
@@ -7,7 +7,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from components.mnist.errors import chain, describe
 
-# The first that occurs in a chain of exceptions is the cause.
+# The first of these that occurs in a chain of exceptions is the cause.
 CAUSES: tuple[tuple[type[BaseException], str], ...] = (
     (socket.gaierror, "the host's name is not known"),
     (ConnectTimeoutError, "no connection in time"),
@@ -19,10 +19,10 @@ CAUSES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def find_cause(error: BaseException) -> str:
-    """The cause of an exception of requests, urllib3 or a library on top of them, for a person."""
+    """Describe the cause of an exception of requests, urllib3 or a library on top of them."""
     links = list(chain(error))
     for kind, words in CAUSES:
-        # urllib3 derives a refused connection from a connection that was not made in time.
+        # In urllib3, a refused connection is a subclass of a connection time-out.
         if any(isinstance(link, kind) and not isinstance(link, NewConnectionError) for link in links):
             return words
     return describe(links[-1])

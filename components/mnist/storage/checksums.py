@@ -1,6 +1,6 @@
-"""Checksums of files: those that servers announce, and whether a file has them.
+"""Checksums of files: read from the headers of servers, and compared with files.
 
-A sum is a pair of its algorithm, as hashlib calls it or crc32c, and its value in hexadecimal.
+A sum is a pair of an algorithm (hashlib's name, or crc32c) and a value in hexadecimal.
 """
 
 import base64
@@ -18,11 +18,11 @@ BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3
 
 
 def announced_sums(headers: Mapping[str, str], *, whole: bool) -> tuple[Sum, ...]:
-    """Sums of a whole file among the headers of a response: x-goog-hash, Repr-Digest (RFC 9530), Content-MD5.
+    """Read a whole file's sums from a response's headers: x-goog-hash, Repr-Digest (RFC 9530), Content-MD5.
 
     Args:
-        headers: Looked up by name in any case.
-        whole: Whether the response holds the whole file: Content-MD5 is the sum of what the response holds.
+        headers: A mapping with case-insensitive names.
+        whole: Whether the response holds the whole file: Content-MD5 is the sum of the response's content only.
     """
     texts = [("md5", headers.get("Content-MD5", ""))] if whole else []
     texts += re.findall(r"(md5|crc32c)=([\w+/=]+)", headers.get("x-goog-hash", ""))
@@ -31,21 +31,21 @@ def announced_sums(headers: Mapping[str, str], *, whole: bool) -> tuple[Sum, ...
 
 
 def unpack_sum(text: str) -> str:
-    """From base64, in which servers write sums, to hexadecimal."""
+    """Convert a sum from base64, as servers write it, to hexadecimal."""
     return base64.b64decode(text).hex()
 
 
 def find_difference(path: Path, expected: Iterable[Sum]) -> str | None:
-    """Compare a file with every sum that is expected of it.
+    """Compare a file with its expected sums.
 
     Returns:
-        The first sum that differs and what was expected, in words; None when all agree.
+        A description of the first sum that differs; None if all agree.
     """
     for algorithm, value in expected:
         is_crc32c = algorithm == "crc32c"
         digest = google_crc32c.Checksum() if is_crc32c else hashlib.new(algorithm, usedforsecurity=False)
         with path.open("rb") as file:
-            # Not hashlib.file_digest: it gives memoryviews, which google_crc32c does not take.
+            # Not hashlib.file_digest: it passes memoryviews, which google_crc32c does not accept.
             while chunk := file.read(CHUNK_BYTES):
                 digest.update(chunk)
         if (arrived := digest.digest().hex()) != value.lower():

@@ -1,6 +1,6 @@
-"""Objects at gs:// addresses: listed, downloaded, and which permissions the signed-in account has.
+"""List and download objects at gs:// addresses, and check the permissions of the signed-in account.
 
-How objects become files is in `transfers.py`; this module deals with addresses, credentials and errors.
+`transfers.py` does the transfers; this module deals with addresses, credentials and errors.
 """
 
 import contextlib
@@ -30,14 +30,14 @@ def fetch(address: str, workspace: Path, *, is_usable: Callable[[str], bool], us
 
     Args:
         is_usable: Whether an object below a prefix is downloaded, by its name without folders.
-        usable: Which these are, for messages: ".npz files".
+        usable: Description of usable objects, for messages: ".npz files".
 
     Returns:
         The file, or the folder `objects` with the files under their names below the prefix.
 
     Raises:
         UnreachableError: No credentials, no network, no permission, a damaged transfer, no such object.
-        DataError: Nothing is usable, or it does not fit on the disk.
+        DataError: No object is usable, or they do not fit on the disk.
     """
     with _open(address) as (bucket, path):
         found = _find(bucket, path, address)
@@ -53,12 +53,12 @@ def fetch(address: str, workspace: Path, *, is_usable: Callable[[str], bool], us
 
 
 def copy(address: str, target: Path, *, on_progress: OnProgress | None = None) -> None:
-    """Download one object to a file, or everything below an address to a folder under the same names.
+    """Download one object to a file, or all objects below an address to a folder, under the same names.
 
-    The target is replaced only when everything has arrived.
+    The target is replaced only when all objects have been downloaded.
 
     Args:
-        on_progress: Called as bytes arrive; None to show the progress as that of a step.
+        on_progress: Called as bytes arrive; None to report the progress as a step does.
 
     Raises:
         UnreachableError: No credentials, no network, no permission, a damaged transfer, no such object.
@@ -67,14 +67,14 @@ def copy(address: str, target: Path, *, on_progress: OnProgress | None = None) -
     try:
         with _open(address) as (bucket, path), replacing(target) as new:
             _save(address, _find(bucket, path, address), new, on_progress)
-    except OSError as error:  # of files: those of the network have become UnreachableError
+    except OSError as error:  # a file's: network errors have become UnreachableError
         raise DataError(
             f"{target}: cannot be written ({describe(error)}). Choose another path, or free some space."
         ) from error
 
 
 def list_objects(address: str) -> dict[str, int]:
-    """The address and size in bytes of every object below gs://bucket/prefix/; empty where there is none.
+    """Return the address and size in bytes of every object below gs://bucket/prefix/; may be empty.
 
     Raises:
         UnreachableError: No credentials, no network, no permission, no such bucket.
@@ -85,11 +85,11 @@ def list_objects(address: str) -> dict[str, int]:
 
 
 def find_missing_permissions(address: str, required: Sequence[str]) -> list[str]:
-    """Ask which permissions on a bucket the signed-in account lacks; changes nothing.
+    """Return the required permissions on a bucket that the signed-in account lacks; change nothing.
 
     Args:
-        address: gs://bucket, whatever follows.
-        required: "storage.objects.get", for instance; granted by the bucket's own policy or by those above it.
+        address: gs://bucket; the rest is ignored.
+        required: "storage.objects.get", for instance; granted by the bucket's policy or an inherited one.
 
     Raises:
         UnreachableError: No credentials, no network, no such bucket, or it may not be seen.
@@ -103,7 +103,7 @@ def find_missing_permissions(address: str, required: Sequence[str]) -> list[str]
 
 
 def _connect(*, allow_anonymous: bool) -> "storage.Client":
-    # Imported late: only gs:// addresses need it, and it is slow.
+    # Imported late: slow, and needed for gs:// addresses only.
     import google.cloud.storage as storage
     from google.auth.exceptions import DefaultCredentialsError
 
@@ -118,7 +118,7 @@ def _connect(*, allow_anonymous: bool) -> "storage.Client":
 
 @contextlib.contextmanager
 def _open(address: str, *, allow_anonymous: bool = True) -> Iterator[tuple["storage.Bucket", str]]:
-    """Give the bucket and the path of an address, and turn the library's errors into the project's."""
+    """Yield the bucket and the path of an address, and translate the library's errors into the project's."""
     import requests
     import urllib3
     from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
@@ -132,7 +132,7 @@ def _open(address: str, *, allow_anonymous: bool = True) -> Iterator[tuple["stor
         yield _connect(allow_anonymous=allow_anonymous).bucket(match[1]), match[2]
     except NotFound as error:
         raise UnreachableError(
-            f"{address}: no bucket {match[1]}, or the object is gone. Check the address.", status=404
+            f"{address}: no bucket {match[1]}, or the object was deleted. Check the address.", status=404
         ) from error
     except (Forbidden, Unauthorized) as error:
         raise UnreachableError(
@@ -153,18 +153,18 @@ def _open(address: str, *, allow_anonymous: bool = True) -> Iterator[tuple["stor
         found = "Google does not accept your credentials, which may have expired"
         if isinstance(error, DefaultCredentialsError):
             found = "no Google Cloud credentials were found"
-        # The first argument only, and no traceback: the others are what the sign-in server answered, with tokens in it.
+        # The first argument only, and no traceback: the others are the sign-in server's answer, which holds tokens.
         words = _quote(error.args[0] if error.args else type(error).__name__)
         raise UnreachableError(f"{address}: {found} ({words}). {SIGN_IN}.", status=401) from None
 
 
 def _quote(words: object) -> str:
-    """What a library says: in one line, short, and without tokens."""
+    """Shorten a library's message to one line without tokens."""
     return textwrap.shorten(mask_tokens(str(words).strip().rstrip(".")), LONGEST_QUOTE)
 
 
 def _find(bucket: "storage.Bucket", path: str, address: str) -> "dict[str, storage.Blob]":
-    """Objects below a path by the rest of their names; or one object at the path, whose rest is empty."""
+    """Find the objects below a path, by the rest of their names; or the object at the path, under an empty name."""
     if path and (blob := bucket.get_blob(path, timeout=transfers.REQUEST_SECONDS, retry=transfers.retry_policy())):
         return {"": blob}
     start = len(f"{path}/") if path else 0
@@ -177,7 +177,7 @@ def _find(bucket: "storage.Bucket", path: str, address: str) -> "dict[str, stora
 
 
 def _list(bucket: "storage.Bucket", path: str) -> Iterator["storage.Blob"]:
-    """Every object below a path, without the placeholders of folders."""
+    """List all objects below a path, without the placeholders of folders."""
     listing = bucket.list_blobs(
         prefix=f"{path}/" if path else "", retry=transfers.retry_policy(), timeout=transfers.REQUEST_SECONDS
     )
@@ -185,7 +185,7 @@ def _list(bucket: "storage.Bucket", path: str) -> Iterator["storage.Blob"]:
 
 
 def _save(address: str, found: "dict[str, storage.Blob]", target: Path, on_progress: OnProgress | None) -> Path:
-    """Download objects to a folder, or the one whose name is empty to a file."""
+    """Download objects to a folder, or the one with an empty name to a file."""
     blobs = {target / _to_path(address, name) if name else target: blob for name, blob in found.items()}
     if both := next((path for path in blobs if not blobs.keys().isdisjoint(path.parents)), None):
         raise DataError(
@@ -198,7 +198,7 @@ def _save(address: str, found: "dict[str, storage.Blob]", target: Path, on_progr
 
 
 def _to_path(address: str, name: str) -> Path:
-    """An object's name as a path that stays in its folder: objects may have any name."""
+    """Convert an object's name to a relative path, checking that it stays within its folder."""
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or "\0" in name or PurePosixPath(name).is_absolute():
         raise DataError(f"{address}: has an object called {name!r}, which cannot be a file here. Rename it.")

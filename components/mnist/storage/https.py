@@ -1,4 +1,4 @@
-"""Files from https:// addresses: complete and checked under their name, or missing."""
+"""Download files from https:// addresses: a file is complete and verified, or missing."""
 
 import contextlib
 import ipaddress
@@ -20,22 +20,22 @@ from components.mnist.storage.versions import continues, find_version, read_leng
 
 TRIES = 4
 BACKOFF_SECONDS = 0.3  # doubled with each try
-LONGEST_WAIT_SECONDS = 30  # that a server may ask for
+LONGEST_WAIT_SECONDS = 30  # longest Retry-After that is obeyed
 CONNECT_SECONDS = 5
 SILENCE_SECONDS = 30
-CHUNK_BYTES = 2**16  # at most as much is lost when the connection falls silent
-TRANSIENT = (429, 500, 502, 503, 504)  # statuses that another try may change
+CHUNK_BYTES = 2**16  # at most this much is lost when the connection falls silent
+TRANSIENT = (429, 500, 502, 503, 504)  # statuses worth another try
 MISSING = (404, 410)
 
 
 def public(address: str) -> str:
-    """An address without the password or signature that it may carry, for logs and reports."""
+    """Remove passwords and signatures from an address, for logs and reports."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "..." if parts.query else "", ""))
 
 
 def check_address(address: str) -> None:
-    """Refuse http:// except on this machine: on the way anyone could change the data.
+    """Refuse http:// except on this machine: data could be altered in transit.
 
     Raises:
         DataError: It is http:// to another machine, or names no host.
@@ -48,24 +48,24 @@ def check_address(address: str) -> None:
         is_this_machine = ipaddress.ip_address(parts.hostname).is_loopback
     if parts.scheme != "https" and not is_this_machine:
         raise DataError(
-            f"{public(address)}: {parts.scheme}:// is not read because data could be changed on the way; expected "
+            f"{public(address)}: {parts.scheme}:// is not supported because data could be altered in transit; expected "
             "https://, or http:// on this machine only."
         )
 
 
 def download(address: str, target: Path, *, sha256: str | None, on_progress: OnProgress | None = None) -> None:
-    """Fetch one file; `target` appears only when all of it has arrived and every known checksum agrees.
+    """Download one file; `target` appears only when it is complete and every known checksum agrees.
 
-    Broken connections, silence and transient errors of the server are tried again, after longer and longer waits, from
-    where the last try ended if the server allows it. A failed or interrupted download keeps beside the target what a
-    later one can continue, and nothing else.
+    After broken connections, silence and transient server errors, the download is tried again with exponential
+    backoff, and resumed if the server allows it. A failed or interrupted download leaves a partial file beside the
+    target if a later one can resume it, and nothing else.
 
     Args:
-        sha256: Expected, in hexadecimal; None to compare only the checksums that the server announces.
-        on_progress: Called as bytes arrive; None to show the progress as that of a step.
+        sha256: Expected, in hexadecimal; None to compare only the checksums in the server's headers.
+        on_progress: Called as bytes arrive; None to report the progress as a step does.
 
     Raises:
-        UnreachableError: No network, a refusal, time-outs, another checksum, or a web page instead of data.
+        UnreachableError: No network, a refusal, time-outs, a wrong checksum, or a web page instead of data.
         DataError: The address is not supported, the disk is too small, or the target cannot be written.
     """
     check_address(address)
@@ -80,10 +80,10 @@ def download(address: str, target: Path, *, sha256: str | None, on_progress: OnP
             if difference:
                 partial.clear()
                 raise UnreachableError(
-                    f"{public(address)}: what arrived has {difference}. "
-                    "It was altered on the way or is another file: nothing was kept. Try again or check the address."
+                    f"{public(address)}: the downloaded file has {difference}. "
+                    "It was altered in transit or is another file: nothing was kept. Try again or check the address."
                 )
-    except OSError as error:  # of files: those of the network have become UnreachableError
+    except OSError as error:  # a file's: network errors have become UnreachableError
         raise DataError(
             f"{target}: cannot be written ({describe(error)}). Choose another path, or free some space."
         ) from error
@@ -92,7 +92,7 @@ def download(address: str, target: Path, *, sha256: str | None, on_progress: OnP
 def _receive_all(
     session: requests.Session, address: str, partial: Partial, expected: list[Sum], on_progress: OnProgress | None
 ) -> str | None:
-    """Fetch the rest of a file; returns how it differs from its expected and announced sums, in words."""
+    """Download the rest of a file; return a description of the first sum that differs, or None."""
     attempt, furthest = 1, partial.size
     while True:
         try:
@@ -101,7 +101,7 @@ def _receive_all(
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             attempt = 1 if partial.version and partial.size > furthest else attempt + 1
             furthest = max(furthest, partial.size)
-            # Failures before the first byte are requests' own exceptions, and the session has repeated those.
+            # Failures before the first byte are requests' own exceptions, which the session has retried already.
             if isinstance(error, requests.RequestException) or attempt > TRIES:
                 raise UnreachableError(
                     f"{public(address)}: cannot be fetched ({find_cause(error)}), tried {TRIES} times. Check the "
@@ -113,14 +113,14 @@ def _receive_all(
 def _receive(
     session: requests.Session, address: str, partial: Partial, on_progress: OnProgress | None
 ) -> tuple[Sum, ...] | None:
-    """Append one response to what has arrived; returns None when the file is not complete yet."""
+    """Append one response to the partial file; return the sums, or None if the file is not complete yet."""
     name = public(address)
     with _request(session, address, partial) as response:
         if response.status_code in MISSING:
             partial.clear()
         _check_response(name, response)
         is_rest = response.status_code == 206
-        # A server that says "Content-Encoding: gzip" of a .gz file means the file itself, which stays packed.
+        # For a .gz file, "Content-Encoding: gzip" means the file itself, which stays packed.
         unpack = "Content-Encoding" in response.headers and not urlsplit(response.url).path.endswith(".gz")
         sums = () if "Content-Encoding" in response.headers else announced_sums(response.headers, whole=not is_rest)
         if is_rest and partial.version:
@@ -141,14 +141,14 @@ def _receive(
 
 
 def _request(session: requests.Session, address: str, partial: Partial) -> requests.Response:
-    """Ask for the missing part of a file, or for all of it where the server cannot continue what has arrived."""
+    """Request the missing part of a file, or all of it if the server cannot resume the download."""
     timeout = (CONNECT_SECONDS, SILENCE_SECONDS)
     if partial.version and partial.size:
-        # Of a complete file the last byte is fetched again, to learn whether it is still the same file.
+        # Of a complete file, the last byte is fetched again, to check that the file has not changed.
         partial.shorten(min(partial.size, partial.version.total - 1))
         headers = {"Range": f"bytes={partial.size}-", "If-Range": partial.version.validator}
         response = session.get(address, stream=True, timeout=timeout, headers=headers)
-        # 200 holds the whole file; a refusal says why.
+        # 200 holds the whole file; a refusal has its reason.
         if response.status_code not in (206, 416) or continues(response, partial.version, partial.size):
             return response
         response.close()
@@ -157,7 +157,7 @@ def _request(session: requests.Session, address: str, partial: Partial) -> reque
 
 
 class _Session(requests.Session):
-    """Repeats requests after transient errors, and follows redirections only to addresses that may be read."""
+    """Retries requests after transient errors, and follows redirects only to allowed addresses."""
 
     def __init__(self) -> None:
         super().__init__()

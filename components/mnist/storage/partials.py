@@ -1,7 +1,7 @@
-"""The beginning of a file whose download broke off, kept beside its target until the file is complete.
+"""A partial download, kept beside its target until the file is complete.
 
-A note beside it records the address and the version of the file, so that a later download continues this version and no
-other. Without a note it is useless and is removed when the download ends.
+A note beside it records the address and the version of the file, so that a later download resumes this version and no
+other. A partial download without a note is removed when the download ends.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from components.mnist.storage.versions import Version
 
 
 class Partial:
-    """The bytes of a file that have arrived, and the version they belong to.
+    """A partial download and its version.
 
     Attributes:
-        path: The file that holds them.
-        version: None when they cannot be continued: the server names no version, or no byte has arrived.
-        is_pieced: Whether they came in several responses.
+        path: The file with the bytes received so far.
+        version: None if the download cannot be resumed: the server names no version, or no byte was received.
+        is_pieced: Whether the bytes came in several responses.
     """
 
     def __init__(self, path: Path, file: io.FileIO, address: str, *, note: Path | None) -> None:
@@ -35,7 +35,7 @@ class Partial:
         self._note = note
         self.version: Version | None = None
         self.is_pieced = False
-        # A missing or damaged note, and one of another address, leave nothing to continue.
+        # With a missing or damaged note, or one of another address, there is nothing to resume.
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             written = json.loads(note.read_text(encoding="utf-8")) if note else {}
             if written.pop("address") == self._address:
@@ -46,26 +46,26 @@ class Partial:
 
     @property
     def size(self) -> int:
-        """Bytes that have arrived."""
+        """Number of bytes received."""
         return os.fstat(self._file.fileno()).st_size
 
     def clear(self) -> None:
-        """Discard what has arrived."""
+        """Discard all bytes."""
         self._remove_note()
         self._file.truncate(0)
         self.version = None
         self.is_pieced = False
 
     def begin(self, version: Version | None) -> None:
-        """Start from the beginning with this version."""
+        """Start again with this version."""
         self.clear()
         self.version = version
         if self._note and version:
-            # Before the first byte, so that no byte is ever there without the version it belongs to.
+            # Before the first byte, so that no byte is ever stored without its version.
             self._note.write_text(json.dumps({"address": self._address, **asdict(version)}), encoding="utf-8")
 
     def shorten(self, size: int) -> None:
-        """Keep the first bytes only."""
+        """Truncate to `size` bytes."""
         self._file.truncate(size)
 
     def write(self, chunk: bytes) -> None:
@@ -83,7 +83,7 @@ class Partial:
         self._file.close()
 
     def close(self) -> None:
-        """Keep only what a later download can continue."""
+        """Close the file, and remove it unless a later download can resume it."""
         if self._file.closed:
             return
         if not (self._note and self.version and self.size):
@@ -98,10 +98,10 @@ class Partial:
 
 @contextlib.contextmanager
 def open_partial(target: Path, address: str) -> Iterator[Partial]:
-    """Open what an earlier download left of a target, or an empty file; it becomes the target when the block ends.
+    """Open the partial download of a target, or an empty one; it becomes the target when the block ends.
 
-    When the block fails, what has arrived is kept where a later download can continue it. One process at a time uses
-    it: another one gets a temporary file, and so does a process that may not write to it.
+    If the block fails, the partial download is kept if a later one can resume it. Only one process at a time uses it:
+    others get a temporary file, and so does a process that may not write to it.
     """
     path = target.with_name(f".{target.name}.part")
     if file := _lock(path):
@@ -117,7 +117,7 @@ def open_partial(target: Path, address: str) -> Iterator[Partial]:
 
 
 def _lock(path: Path) -> io.FileIO | None:
-    """Open a file that no other process has open; None where that is impossible."""
+    """Open and lock a file; return None if another process has locked it or it cannot be locked."""
     while True:
         try:
             file = io.FileIO(path, "a")
@@ -125,10 +125,10 @@ def _lock(path: Path) -> io.FileIO | None:
             return None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another process may have moved it to its target since it was opened.
+            # Another process may have moved the file to its target since it was opened.
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
-        except OSError:  # another process has locked it, or files cannot be locked here
+        except OSError:  # locked by another process, or locks are not supported here
             file.close()
             return None
         file.close()

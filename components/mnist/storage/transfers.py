@@ -1,7 +1,7 @@
-"""Objects of buckets become files: many at a time, complete and checked, whatever their size.
+"""Download bucket objects to files, in parallel, resumed and verified.
 
-The client library continues broken transfers where they ended, but it compares checksums only of what came in one
-response, and it gives up a fixed time after the start, however much has arrived since. This module does both itself.
+The client library resumes broken transfers, but it verifies checksums only within one response, and it gives up a fixed
+time after the start, even if bytes keep coming. This module does both itself.
 """
 
 import gzip
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     import google.cloud.storage as storage
     from google.api_core.retry import Retry
 
-THREADS = 10  # small objects are mostly waiting; the client keeps as many connections
+THREADS = 10  # small objects mostly wait for the network; the client keeps as many connections
 GIVE_UP_SECONDS = 30  # without a byte
 BACKOFF_SECONDS = 1.0  # doubled with each try
-LONGEST_BACKOFF_SECONDS = 4.0  # an interruption may have to wait for as long
+LONGEST_BACKOFF_SECONDS = 4.0  # Ctrl-C may take this long
 REQUEST_SECONDS = 15
 
 
 def retry_policy() -> "Retry":
-    """When requests are repeated, and for how long."""
+    """Return the policy for retrying requests."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
     delays = DEFAULT_RETRY.with_delay(initial=BACKOFF_SECONDS, maximum=LONGEST_BACKOFF_SECONDS, multiplier=2)
@@ -38,16 +38,16 @@ def retry_policy() -> "Retry":
 
 
 def save_objects(blobs: Mapping[Path, "storage.Blob"], *, on_progress: OnProgress) -> None:
-    """Download objects to files; missing folders are made.
+    """Download objects to files; create missing folders.
 
     Args:
-        blobs: Objects with their metadata, by the file that each becomes.
+        blobs: Objects with their metadata, by target file.
         on_progress: Called as bytes arrive, by one thread at a time.
 
     Raises:
         UnreachableError: An object arrived damaged, twice.
-        DataError: The disk is too small, or an object is not packed as it says.
-        GoogleAPIError: The library's, for example RetryError when nothing came for GIVE_UP_SECONDS.
+        DataError: The disk is too small, or an object is not packed as its metadata says.
+        GoogleAPIError: A request failed, for example RetryError if no byte arrived for GIVE_UP_SECONDS.
     """
     meter = _Meter(sum(blob.size or 0 for blob in blobs.values()), on_progress)
     folder = next(parent for parent in next(iter(blobs)).parents if parent.exists())
@@ -68,7 +68,7 @@ class _StoppedError(Exception):
 
 
 class _Meter:
-    """Counts the bytes that arrive in all threads, and can stop them."""
+    """Counts the bytes received by all threads, and can stop the threads."""
 
     def __init__(self, total: int, on_progress: OnProgress) -> None:
         self.total = total
@@ -78,11 +78,11 @@ class _Meter:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """End every thread with its next bytes."""
+        """Stop every thread at its next bytes."""
         self._is_stopped = True
 
     def add(self, count: int) -> None:
-        """Count bytes; a negative number where they have to come again."""
+        """Count bytes; a negative number if they must be fetched again."""
         if self._is_stopped:
             raise _StoppedError
         with self._lock:
@@ -91,7 +91,7 @@ class _Meter:
 
 
 class _CountingFile:
-    """A file for the library to write to."""
+    """A file for the library to write to, which counts bytes."""
 
     def __init__(self, file: BinaryIO, meter: _Meter) -> None:
         self._file = file
@@ -104,7 +104,7 @@ class _CountingFile:
 
 def _save(blob: "storage.Blob", path: Path, meter: _Meter) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Read before the transfer: the library overwrites the metadata of the object with what each response says.
+    # Read before the transfer: the library overwrites the object's metadata from each response.
     size, encoding = blob.size or 0, blob.content_encoding
     sums = [(name, unpack_sum(text)) for name, text in (("crc32c", blob.crc32c), ("md5", blob.md5_hash)) if text]
     for is_last in (False, True):
@@ -118,20 +118,20 @@ def _save(blob: "storage.Blob", path: Path, meter: _Meter) -> None:
                 f"gs://{blob.bucket.name}/{blob.name}: arrived damaged twice, with {difference}. Try again."
             )
         meter.add(-arrived)
-    # A .gz file that is stored with this encoding means the file itself, which stays packed.
+    # For a .gz file, this encoding means the file itself, which stays packed.
     if encoding == "gzip" and path.suffix != ".gz":
         packed = path.rename(path.with_name(f".{path.name}.packed"))
         try:
             with gzip.open(packed) as source, path.open("wb") as file:
                 shutil.copyfileobj(source, file)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{path.name}: stored with the encoding gzip, but is not packed so ({error}).") from error
+            raise DataError(f"{path.name}: stored with the encoding gzip, but is not gzipped ({error}).") from error
         finally:
             packed.unlink()
 
 
 def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None:
-    """Write an object to a file, as long as bytes keep coming."""
+    """Write an object to a file, resuming as long as bytes keep coming."""
     from google.api_core.exceptions import RetryError
 
     with path.open("wb") as file:
@@ -141,7 +141,7 @@ def _receive(blob: "storage.Blob", path: Path, size: int, meter: _Meter) -> None
                 return blob.download_to_file(
                     _CountingFile(file, meter),
                     start=start or None,
-                    raw_download=True,  # as it is stored: size, checksum and ranges are of that
+                    raw_download=True,  # as stored: size, checksum and ranges refer to that
                     checksum=None,
                     timeout=REQUEST_SECONDS,
                     retry=retry_policy(),

@@ -1,6 +1,6 @@
-"""Which version of a file a response holds, and whether a response continues where another ended.
+"""Identify the version of a file in a response, and whether a response continues another.
 
-RFC 9110: Range asks for the rest of a file, and If-Range for all of it where it is no longer the same file.
+RFC 9110: Range requests the rest of a file, and If-Range all of it if the file has changed.
 """
 
 import re
@@ -11,7 +11,7 @@ import requests
 
 from components.mnist.storage.checksums import Sum
 
-# A file that was changed twice within one second may have the same time of change, and clocks differ.
+# Two changes within one second may have the same Last-Modified, and clocks differ.
 SETTLED_SECONDS = 60
 
 
@@ -20,9 +20,9 @@ class Version:
     """One version of a file.
 
     Attributes:
-        validator: The server's name for it: a strong ETag, or the time of its last change.
-        total: Its size in bytes.
-        sums: Its checksums, as far as the server announces them.
+        validator: A strong ETag, or Last-Modified.
+        total: Size in bytes.
+        sums: Checksums from the server's headers.
     """
 
     validator: str
@@ -31,7 +31,7 @@ class Version:
 
 
 def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version | None:
-    """The version that a response with a whole file holds; None when its rest could not be asked for later."""
+    """Return the version of a response with a whole file; None if its rest could not be requested later."""
     total, headers = read_length(response), response.headers
     if total is None or headers.get("Accept-Ranges", "").lower() == "none":
         return None
@@ -44,7 +44,7 @@ def find_version(response: requests.Response, sums: tuple[Sum, ...]) -> Version 
 
 
 def continues(response: requests.Response, version: Version, start: int) -> bool:
-    """Whether a response holds bytes of this version from `start` on, and says how many."""
+    """Whether a response holds bytes of this version from `start` on, with their number."""
     found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", response.headers.get("Content-Range", ""))
     if response.status_code != 206 or not found:
         return False
@@ -58,6 +58,6 @@ def continues(response: requests.Response, version: Version, start: int) -> bool
 
 
 def read_length(response: requests.Response) -> int | None:
-    """The bytes that a response announces, None where it announces no number."""
+    """Return the Content-Length of a response; None if it has no valid one."""
     length = response.headers.get("Content-Length", "")
     return int(length) if re.fullmatch(r"[0-9]{1,19}", length) else None

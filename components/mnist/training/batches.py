@@ -1,4 +1,4 @@
-"""Batches of a data set for Keras, read from the memory-mapped images as they are needed.
+"""Batches of a data set for Keras, read from the memory-mapped images on demand.
 
 Only a few batches at a time are in memory as floats, so memory does not grow with the data.
 """
@@ -15,21 +15,21 @@ from components.mnist.model import scale
 class Batches(keras.utils.PyDataset):
     """The batches of one epoch, in order or in a random order with random shifts.
 
-    A batch depends on nothing but the seed, `epoch` and its index: Keras asks for some batches more than once, and
-    ahead of time in another thread.
+    A batch depends only on the seed, `epoch` and its index: Keras requests some batches more than once, and ahead of
+    time in another thread.
 
     Args:
         dataset: The images and labels.
         batch_size: Images in each batch; the last batch has the rest.
         shift: Largest random shift in each direction, in pixels.
-        seed: Starts the random choices; without it, images come in order and are not shifted.
+        seed: Seeds the order and the shifts; None for images in order, not shifted.
 
     Attributes:
-        epoch: Which epoch's order and shifts are used, from 0; the callback of the training sets it.
+        epoch: The epoch that determines order and shifts, from 0; set by the training's callback.
     """
 
     def __init__(self, dataset: Dataset, *, batch_size: int, shift: int = 0, seed: int | None = None) -> None:
-        # Two workers: with one, TensorFlow tunes the reading in a thread of its own, which then delays the end of an
+        # Two workers: with one, TensorFlow tunes the reading in a separate thread, which then delays the end of an
         # epoch by seconds. Keras keeps the order.
         super().__init__(workers=2)
         self.count = len(dataset.labels)
@@ -58,7 +58,7 @@ class Batches(keras.utils.PyDataset):
             rows = order[1][rows]
         images, labels = self._dataset.images[rows], self._dataset.labels[rows]  # copied from the mapped file here
         if self._seed is not None and self._shift:
-            # A generator per batch: the same shifts in whatever order batches are asked for.
+            # A generator per batch: the shifts do not depend on the order in which batches are requested.
             images = shift_images(images, self._shift, np.random.default_rng([self._seed, epoch, index]))
         one_hot = np.zeros((len(labels), len(self._dataset.manifest.classes)), np.float32)
         one_hot[np.arange(len(labels)), labels] = 1
@@ -66,7 +66,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def shift_images(images: np.ndarray, shift: int, random: np.random.Generator) -> np.ndarray:
-    """Move each image by a random number of whole pixels; the pixels that come in at the edge are background.
+    """Move each image by a random number of whole pixels; fill the edges with background.
 
     Args:
         images: uint8 (n, 28, 28), ink is 255.

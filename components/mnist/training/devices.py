@@ -1,6 +1,6 @@
-"""What training runs on, and everything that is particular to TensorFlow.
+"""The training device, and everything that is specific to TensorFlow.
 
-The rest of the library knows Keras only. Nothing here imports Keras or TensorFlow before it is called.
+The rest of the library uses only Keras. No function here imports Keras or TensorFlow before it is called.
 """
 
 import logging
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from components.mnist.errors import DeviceError
 
-# Linux shows a GPU as one of these: NVIDIA's own driver, and Windows' WSL.
+# On Linux, a GPU has one of these files: with NVIDIA's driver, and in Windows' WSL.
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 @dataclass(frozen=True)
 class Device:
-    """What training runs on.
+    """The training device.
 
     Attributes:
-        name: For a person: "CPU, 2 cores, Intel(R) Xeon(R) Processor" or "GPU, NVIDIA L4".
+        name: For people: "CPU, 2 cores, Intel(R) Xeon(R) Processor" or "GPU, NVIDIA L4".
         is_gpu: Whether it is a GPU.
         has_bfloat16: Whether the hardware supports bfloat16; elsewhere it is emulated, and slower than float32.
     """
@@ -31,10 +31,10 @@ class Device:
 
 
 def refuse_without_gpu_files() -> None:
-    """Fail at once on a Linux machine without a GPU: asking TensorFlow would need its import, which takes seconds.
+    """Fail at once on a Linux machine without a GPU, before TensorFlow's import, which takes seconds.
 
     Raises:
-        DeviceError: Linux shows no GPU.
+        DeviceError: No GPU file exists.
     """
     if platform.system() == "Linux" and not any(Path(file).exists() for file in GPU_FILES):
         raise DeviceError(
@@ -44,17 +44,17 @@ def refuse_without_gpu_files() -> None:
 
 
 def prepare_keras() -> None:
-    """Choose TensorFlow and keep its start-up messages out of the log; to be called before Keras is imported.
+    """Select TensorFlow and silence its start-up messages; call it before importing Keras.
 
-    Warnings and errors still show.
+    Warnings and errors are still logged.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's keras.json says
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides the user's keras.json
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # 1: no INFO
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
 
 
 def find_device(*, require_gpu: bool) -> Device:
-    """Ask TensorFlow what it will run on: its first GPU, else the CPU.
+    """Return the device that TensorFlow uses: its first GPU, else the CPU.
 
     Raises:
         DeviceError: A GPU is required and TensorFlow sees none.
@@ -80,25 +80,25 @@ def find_device(*, require_gpu: bool) -> Device:
 
 
 def choose_precision(precision: str, device: Device) -> str:
-    """Decide what `auto` means on this device: "float32" or "bfloat16"."""
+    """Resolve `auto` for this device: "float32" or "bfloat16"."""
     if precision == "auto":
         return "bfloat16" if device.has_bfloat16 else "float32"
     return precision
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed every random generator, and choose operations that always add up in the same order."""
+    """Seed all random generators and enable deterministic operations."""
     import keras
     import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
-    # Threads finish in any order, and floating-point sums depend on it: without this, two runs drift apart from the
-    # first steps on.
+    # Floating-point sums depend on the order in which threads finish: without this, two runs diverge from the first
+    # steps on.
     tf.config.experimental.enable_op_determinism()
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that a model depends on, and the name of Keras' backend."""
+    """Return the versions of Python and of the libraries that a model depends on, and the name of Keras' backend."""
     import keras
     import numpy
     import onnx
@@ -118,7 +118,7 @@ def _describe_cpu() -> str:
 
 
 def _read_cpuinfo(field: str) -> str:
-    """A field of the first processor in /proc/cpuinfo; empty where it is missing."""
+    """Return a field of the first processor in /proc/cpuinfo; empty if it is missing."""
     file = Path("/proc/cpuinfo")
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         name, _, value = line.partition(":")

@@ -1,6 +1,6 @@
-"""Write a trained network to files: model.keras and model.onnx, in float32, the same bytes for the same weights.
+"""Write a trained network to model.keras and model.onnx, in float32, the same bytes for the same weights.
 
-Both hold the layers of `network.py` and nothing else, and are compared on real images before anyone uses them.
+Both hold only the layers of `network.py`, and are compared on real images before they are used.
 """
 
 import json
@@ -19,16 +19,16 @@ from components.mnist.model import INPUT_NAME, scale
 OUTPUT_NAME = "probabilities"
 # float32 has seven significant digits; adding in another order costs one or two of them.
 LARGEST_DIFFERENCE = 1e-5
-EARLIEST_DATE = (1980, 1, 1, 0, 0, 0)  # that a zip archive can hold
+EARLIEST_DATE = (1980, 1, 1, 0, 0, 0)  # in a zip archive
 
 
 def export_network(network: keras.Sequential, images: np.ndarray, *, folder: Path) -> float:
     """Write `model.keras` and `model.onnx`, and check that they agree.
 
     Args:
-        network: In float32 and not compiled, so that the files hold the layers only.
+        network: In float32 and not compiled, so that the files hold only the layers.
         images: uint8 (n, 28, 28), ink is 255: real images to compare on.
-        folder: Exists.
+        folder: An existing folder.
 
     Returns:
         The largest difference between the two files' probabilities.
@@ -39,7 +39,7 @@ def export_network(network: keras.Sequential, images: np.ndarray, *, folder: Pat
     network.save(folder / "model.keras")
     _remove_dates(folder / "model.keras")
     inputs = scale(images)
-    # Read back, so that what is compared is what was written. Keras exports only a network that has been called.
+    # Read back, so that the written file is compared. Keras exports only a network that has been called.
     saved = keras.models.load_model(folder / "model.keras", compile=False)
     expected = keras.ops.convert_to_numpy(saved(inputs))
     with warnings.catch_warnings():
@@ -74,7 +74,7 @@ def compare(onnx_file: Path, inputs: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _remove_dates(file: Path) -> None:
-    """Write a .keras archive again without the time of saving, so that equal networks are equal files."""
+    """Rewrite a .keras archive without the time of saving, so that equal networks give equal files."""
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     metadata = json.loads(members["metadata.json"])
@@ -86,10 +86,10 @@ def _remove_dates(file: Path) -> None:
 
 
 def _rename(file: Path) -> None:
-    """Give everything inside an ONNX model a new name.
+    """Rename everything inside an ONNX model.
 
-    Servers show the names of output and batch to their callers. The inner names carry numbers that tf2onnx counts in
-    the order of Python sets, which differs between processes: equal networks would be different files.
+    Servers expose the names of the output and of the batch axis. tf2onnx numbers inner names in the order of Python
+    sets, which differs between processes: equal networks would give different files.
     """
     model = onnx.load(file)
     graph = model.graph
@@ -111,7 +111,7 @@ def _rename(file: Path) -> None:
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(used)
     graph.output[0].name = OUTPUT_NAME
-    graph.doc_string = ""  # tf2onnx writes the number of a function in TensorFlow's memory there
+    graph.doc_string = ""  # tf2onnx writes a counter of TensorFlow's functions there
     for value in (graph.input[0], graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.checker.check_model(model)

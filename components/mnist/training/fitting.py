@@ -1,6 +1,6 @@
-"""Fit the network with Keras: loss, optimizer, learning rate, and what is watched while it learns.
+"""Fit the network with Keras: loss, optimizer, learning rate and callback.
 
-Knows neither files nor the pipeline. Progress is printed while it happens.
+Knows neither files nor the pipeline.
 """
 
 import math
@@ -18,12 +18,12 @@ from components.mnist.settings import Recipe
 from components.mnist.training.batches import Batches
 
 WARM_UP = 0.1  # share of all steps
-# Shorter memories than Adam's usual 0.9 and 0.999, which need more steps to fill than a short training has; measured
-# by tests/benchmarks/recipes.py.
+# Shorter averages than Adam's usual 0.9 and 0.999, which need more steps than a short training has; measured by
+# tests/benchmarks/recipes.py.
 BETA_1, BETA_2 = 0.85, 0.99
-# Steps that Keras runs per call of a compiled function: more are faster, fewer show progress and trouble sooner.
+# Steps that Keras runs per call of a compiled function: more are faster, fewer show progress and errors sooner.
 STEPS_PER_CALL = 20
-IMAGES_AT_A_TIME = 512  # where nothing is learned: more would need more memory and be no faster
+IMAGES_AT_A_TIME = 512  # in evaluation: more would need more memory and be no faster
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Fit:
     """The result of a training.
 
     Attributes:
-        weights: Of the best epoch, in the order of `Model.get_weights`.
+        weights: Weights of the best epoch, in the order of `Model.get_weights`.
         best_epoch: From 1.
-        epochs: Every epoch, in order.
-        seconds: Of the whole fit, validation included.
-        images_per_second: While training: without the first call, in which Keras traces the network, and without
+        epochs: All epochs, in order.
+        seconds: Duration of the whole fit, validation included.
+        images_per_second: In training, without the first call, in which Keras traces the network, and without
             validation.
     """
 
@@ -63,11 +63,11 @@ def fit_network(network: keras.Model, training: Dataset, validation: Dataset, *,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
-            # The loss that people compare has no smoothing, hence a metric of its own.
+            # The reported loss has no smoothing, hence a separate metric.
             keras.metrics.CategoricalCrossentropy(name="cross_entropy"),
         ],
         steps_per_execution=min(STEPS_PER_CALL, len(batches)),
-        # XLA compiles for longer than this network trains, and its code runs slower on a CPU.
+        # XLA takes longer to compile than this network to train, and its code is slower on a CPU.
         jit_compile=False,
     )
     watch = Watch(batches, recipe)
@@ -89,7 +89,7 @@ def fit_network(network: keras.Model, training: Dataset, validation: Dataset, *,
 
 
 def evaluate(network: keras.Model, dataset: Dataset) -> tuple[float, float]:
-    """Loss and accuracy of a network on images that are not shifted; compiles the network.
+    """Measure loss and accuracy of a network on images that are not shifted; compiles the network.
 
     Returns:
         Mean cross-entropy without smoothing, and the share of correct predictions.
@@ -106,7 +106,7 @@ def evaluate(network: keras.Model, dataset: Dataset) -> tuple[float, float]:
 
 
 def warm_up_and_decay(peak: float, *, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Rise in a straight line to the peak, then fall along half a cosine to 0 at the last step."""
+    """Return a schedule of linear warm-up to the peak, then cosine decay to 0 at the last step."""
     warm_up = max(1, round(WARM_UP * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=peak / (warm_up + 1),
@@ -117,10 +117,10 @@ def warm_up_and_decay(peak: float, *, steps: int) -> keras.optimizers.schedules.
 
 
 class Watch(keras.callbacks.Callback):
-    """Sets the order of batches, prints progress, keeps the best epoch, and stops when the loss is not finite.
+    """Sets the epoch of batches, prints progress, keeps the best epoch, and stops if the loss is not finite.
 
     The best epoch has the lowest loss on validation data. Accuracy would do for many images, but on a few hundred it
-    moves in steps of half a percent and picks an early epoch by luck; the loss uses every probability.
+    changes in steps of half a percent and picks an early epoch by chance; the loss uses every probability.
     """
 
     def __init__(self, training: Batches, recipe: Recipe) -> None:
@@ -140,7 +140,7 @@ class Watch(keras.callbacks.Callback):
         self.stopwatch.start_epoch(self._epoch_started)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        # Keras counts whole calls of STEPS_PER_CALL batches, also where the data ends within one.
+        # Keras counts whole calls of STEPS_PER_CALL batches, even if the data ends within one.
         done = min(batch + 1, len(self._training))
         metrics = {name: float(value) for name, value in (logs or {}).items()}
         self.stopwatch.lap(min(done * self._training.batch_size, self._training.count), time.monotonic())
@@ -181,19 +181,19 @@ class Watch(keras.callbacks.Callback):
 
 
 class Stopwatch:
-    """Images and seconds over the calls of all epochs, without the very first call."""
+    """Measures images per second over the calls of all epochs, without the very first call."""
 
     def __init__(self) -> None:
         self._images, self._seconds = 0, 0.0
         self._first: tuple[int, float] | None = None  # images and seconds of the first call
-        self._done, self._time = 0, 0.0  # when the last call ended: images of this epoch, and the second
+        self._done, self._time = 0, 0.0  # at the end of the last call: images of this epoch, and the time in seconds
 
     def start_epoch(self, now: float) -> None:
-        """An epoch begins at second `now`."""
+        """Record that an epoch begins at second `now`."""
         self._done, self._time = 0, now
 
     def lap(self, done: int, now: float) -> None:
-        """A call ends at second `now`, with `done` images of this epoch finished."""
+        """Record that a call ends at second `now`, with `done` images of this epoch finished."""
         images, seconds = done - self._done, now - self._time
         self._done, self._time = done, now
         if self._first is None:
@@ -204,6 +204,6 @@ class Stopwatch:
 
     @property
     def images_per_second(self) -> float:
-        """Of the first call if there was no other."""
+        """Images per second; those of the first call if there was no other."""
         images, seconds = (self._images, self._seconds) if self._images else self._first or (0, 0.0)
         return images / max(seconds, 1e-9)

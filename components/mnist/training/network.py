@@ -11,7 +11,7 @@
 | dense     | 128          | 204,928         |
 | output    | classes      | 129 x classes   |
 
-For ten classes that is 225,034 parameters in all.
+For ten classes, there are 225,034 parameters.
 """
 
 import keras
@@ -30,9 +30,9 @@ def build_network(classes: int, *, precision: str) -> keras.Sequential:
     Returns:
         A network from float32 (n, 28, 28, 1) in 0..1 to float32 (n, classes), each row adding up to 1.
     """
-    # By name: Keras would write a policy object shared by layers into model.keras with its address in memory.
+    # By name: a policy object shared by layers would be written to model.keras with its memory address.
     inner = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    # Not left to the user's keras.json: the other layout does not run on CPUs, and would change the files.
+    # Overrides the user's keras.json: the other layout does not run on CPUs, and would change the files.
     layout = {"data_format": "channels_last", "dtype": inner}
     layers = keras.layers
     return keras.Sequential(

@@ -1,7 +1,7 @@
-"""Train the network on a data set and write the model folder and the history: the work of the train step.
+"""The train step: train the network on a data set and write the model folder and the history.
 
-This is the order of things and what is refused; `fitting.py` is the training itself. Keras is imported only after the
-data has been checked: the import takes seconds, and most mistakes show without it.
+`fitting.py` is the training itself. Keras is imported only after the data has been checked: the import takes seconds,
+and most errors are found without it.
 """
 
 import datetime
@@ -22,9 +22,9 @@ from components.mnist.training import devices
 if TYPE_CHECKING:
     from components.mnist.training.fitting import Fit
 
-# A network learns by steps: small data in large batches would be over before it has learned anything.
+# Small data in large batches would give too few steps to learn from.
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_PER_EPOCH = 128, 16, 40
-IMAGES_TO_COMPARE = 256  # on which model.onnx has to agree with model.keras
+IMAGES_TO_COMPARE = 256  # to check that model.onnx agrees with model.keras
 
 
 @reports_errors
@@ -40,7 +40,7 @@ def train_model(
 
     Raises:
         DataError: A data set is damaged, or the two do not belong together.
-        DeviceError: A GPU is required and there is none.
+        DeviceError: A GPU is required, but there is none.
         TrainingError: The loss became infinite or not a number.
         ModelError: model.onnx and model.keras give different probabilities.
     """
@@ -105,7 +105,7 @@ def _write_model(
     from components.mnist.training.fitting import evaluate
     from components.mnist.training.network import build_network
 
-    # In float32 whatever it was trained in: ONNX Runtime refuses mixed precision.
+    # Always in float32: ONNX Runtime refuses mixed precision.
     network = build_network(len(training.manifest.classes), precision="float32")
     network.set_weights(fit.weights)
     difference = export_network(network, validation.images[:IMAGES_TO_COMPARE], folder=folder)

@@ -1,1 +1,1 @@
-"""Kubeflow Pipelines: its API, its ways to sign in, its schedules."""
+"""Kubeflow Pipelines: its API, sign-in methods and schedules."""

@@ -1,4 +1,4 @@
-"""Check what a profile on Kubeflow needs: a host that answers, a sign-in that works, a server that fits."""
+"""Check the requirements of a Kubeflow profile: host, sign-in, server version, namespace and experiment."""
 
 import functools
 import re
@@ -25,12 +25,12 @@ from pipelines.platforms.kubeflow.profile import KubeflowProfile
 HEALTH = "/apis/v2beta1/healthz"
 ANSWER_SECONDS = 8.0
 MINUTE = "%Y-%m-%d %H:%M UTC"
-SOON = timedelta(hours=1)  # a token that ends before a run does
+SOON = timedelta(hours=1)  # a token may expire before a run ends
 UPGRADE = "Upgrade it: https://www.kubeflow.org/docs/components/pipelines/operator-guides/installation/"
 
 # Versions of the server: major and minor.
 OLDEST = (2, 3)  # mounts the folders of artifacts for users other than root (pull request 10857)
-# The first that does what a key of the profile asks for; earlier ones ignore it.
+# The first version that supports a key of the profile; earlier ones ignore it.
 FIRST = {
     "train_retries": (2, 5),  # issue 9950
     "time_to_live_hours": (2, 17),  # pull request 13184
@@ -38,7 +38,7 @@ FIRST = {
 
 
 def for_profile(profile: KubeflowProfile) -> list[Check]:
-    """List what a run, or a schedule, of this profile needs."""
+    """List the checks for the runs and schedules of this profile."""
     own = KubeflowChecks(profile)
     checks = [
         Check("images", lambda: shared_checks.check_images(profile)),
@@ -58,7 +58,7 @@ def for_profile(profile: KubeflowProfile) -> list[Check]:
 
 
 class KubeflowChecks:
-    """The checks of one profile that ask its host."""
+    """The checks of one profile that send requests to its host."""
 
     def __init__(self, profile: KubeflowProfile) -> None:
         self._profile = profile
@@ -69,11 +69,11 @@ class KubeflowChecks:
 
     @functools.cached_property
     def health(self) -> Mapping[str, Any]:
-        """What the server says of itself."""
+        """Answer of the server's health check."""
         return self._platform.connection.read(HEALTH, asked="report its health")
 
     def check_host(self) -> Finding:
-        """Whether the host answers, encrypted where a secret goes there; nobody signs in yet."""
+        """Whether the host answers, with encryption if credentials are sent; signs in later."""
         host = self._profile.host
         pool = network.new_pool(self._profile)
         try:
@@ -83,8 +83,8 @@ class KubeflowChecks:
             raise network.explain_silence(error, start, creates=False) from None
         if answer.status == HTTPStatus.NOT_FOUND:
             return fail(
-                f"{host} answers, but not as Kubeflow Pipelines does ({answer.status} {answer.reason}).",
-                "Correct host in the profile: on a whole Kubeflow it ends with /pipeline.",
+                f"{host} answers, but is not Kubeflow Pipelines ({answer.status} {answer.reason}).",
+                "Correct host in the profile: on a full Kubeflow it ends with /pipeline.",
             )
         if urlsplit(host).scheme == "https":
             return ok(f"{host} answers, and its certificate is trusted")
@@ -96,26 +96,26 @@ class KubeflowChecks:
         return ok(f"{host} answers")
 
     def check_sign_in(self) -> Finding:
-        """Whether the host takes the credentials, and how long they are good for."""
+        """Whether the host accepts the credentials, and until when they are valid."""
         works = f"works ({self._profile.sign_in.method})"
         headers = self._platform.connection.access.headers()
         end, now = read_end(headers.get("Authorization", "").removeprefix("Bearer ")), datetime.now(UTC)
         if end and end <= now:
             raise SignInError(
-                f"the token of sign_in ended at {end:{MINUTE}}. Get a new one to where the profile reads it."
+                f"the token of sign_in expired at {end:{MINUTE}}. Put a new one where the profile reads it."
             )
-        _ = self.health  # a host that wants a sign-in wants it here too
+        _ = self.health  # a host that requires a sign-in requires it here too
         if isinstance(self._profile.sign_in, (IapSignIn, ServiceAccountSignIn)):
-            return ok(f"{works}; the token is renewed by itself")
+            return ok(f"{works}; the token is renewed automatically")
         if end and end - now < SOON:
             return warn(
-                f"{works}, but the token ends at {end:{MINUTE}}, maybe before a run does.",
+                f"{works}, but the token expires at {end:{MINUTE}}, maybe before a run ends.",
                 "Get a new one before a long run.",
             )
-        return ok(f"{works}; the token ends at {end:{MINUTE}}" if end else works)
+        return ok(f"{works}; the token expires at {end:{MINUTE}}" if end else works)
 
     def check_namespace(self) -> Finding:
-        """Whether the profile names a namespace exactly where the server has users."""
+        """Whether the profile names a namespace if, and only if, the server has users."""
         has_users = bool(self.health.get("multi_user", self.health.get("apiServerMultiUser")))
         namespace = self._profile.namespace
         if has_users and not namespace:
@@ -128,16 +128,16 @@ class KubeflowChecks:
                 f"Kubeflow Pipelines is installed alone here and has no namespaces, but the profile names {namespace}.",
                 "Remove namespace from the profile.",
             )
-        return ok(namespace or "none, as none is needed")
+        return ok(namespace or "none, and none is needed")
 
     def check_experiment(self) -> Finding:
-        """Whether the experiments of the namespace can be seen, and whether the profile's can take runs."""
+        """Whether the namespace's experiments can be listed, and whether the profile's experiment accepts runs."""
         name, found = self._profile.experiment, self._platform.find_experiment()
-        return ok(f"{name} exists" if found else f"experiments can be seen; {name} will be made by the first run")
+        return ok(f"{name} exists" if found else f"experiments can be listed; the first run will create {name}")
 
 
 def read_end(token: str) -> datetime | None:
-    """Read when a token ends; None when it is no JWT, or one that does not say."""
+    """Read the expiry of a token; None if it is not a JWT or has no expiry."""
     try:
         return datetime.fromtimestamp(float(jwt.decode(token, verify=False)["exp"]), UTC)
     except (ValueError, KeyError, TypeError, OverflowError):
@@ -145,14 +145,14 @@ def read_end(token: str) -> datetime | None:
 
 
 def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding:
-    """Judge whether a server works and can run what the client compiles for a profile.
+    """Check whether a server works and supports the client's pipelines for a profile.
 
     Args:
-        health: As its API answers, or the page before the API, which has other names for the same.
+        health: The answer of the API, or of the web server before it, which uses other names.
     """
     if health.get("apiServerReady") is False:
         return fail(
-            "its page answers, but the API behind it does not.",
+            "its web page answers, but its API does not.",
             "See why: kubectl logs --namespace kubeflow deployment/ml-pipeline",
         )
     version = str(health.get("tag_name") or health.get("apiServerTagName"))
@@ -163,7 +163,7 @@ def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding
     server = int(found[1]), int(found[2])
     if not OLDEST <= server < (3, 0):
         return fail(
-            f"Kubeflow Pipelines {version}; {client}, and its pipelines need a server from {oldest} and below 3.",
+            f"Kubeflow Pipelines {version}; {client}, and its pipelines need a server from {oldest} to below 3.",
             UPGRADE,
         )
     ignored = [
@@ -177,7 +177,7 @@ def judge_server(health: Mapping[str, Any], profile: KubeflowProfile) -> Finding
 
 
 def is_local(address: str) -> bool:
-    """Whether requests to an address never leave this machine."""
+    """Whether requests to an address stay encrypted or on this machine."""
     try:
         check_address(address)
     except DataError:

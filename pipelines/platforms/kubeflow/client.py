@@ -16,18 +16,18 @@ from pipelines.platforms.kubeflow.workflow import read_workflow
 from pipelines.profiles import Schedule
 from pipelines.training import NAME
 
-EXTRAS_SECONDS = 10.0  # for details of a run that are no reason to wait long
+EXTRAS_SECONDS = 10.0  # for optional details, not worth a long wait
 
 
 class Kubeflow:
-    """A profile's namespace on a Kubeflow Pipelines; its methods are those of `PlatformClient`, and one for doctor."""
+    """A profile's namespace on Kubeflow Pipelines: the methods of `PlatformClient`, and one for `mnist doctor`."""
 
     def __init__(self, profile: KubeflowProfile) -> None:
         self._profile = profile
         self.connection = Connection(profile)
         self._runs = self.connection.runs
         self._recurring_runs = self.connection.recurring_runs
-        # None has to be left out of a request: a Kubeflow Pipelines without profiles refuses any namespace.
+        # Left out of requests if there is none: Kubeflow Pipelines without profiles refuses any namespace.
         self._scope = {"namespace": profile.namespace} if profile.namespace else {}
 
     def submit(self, job: Job, *, name: str) -> str:
@@ -36,7 +36,7 @@ class Kubeflow:
         return self._start(name, {**described, "description": f"code {job.code}" if job.code else None})
 
     def link(self, run_id: str) -> str:
-        """The page of a run."""
+        """Return the address of a run's page."""
         return f"{self._profile.host}/#/runs/details/{run_id}"
 
     def read_run(self, run_id: str) -> RunState:
@@ -45,7 +45,7 @@ class Kubeflow:
         state = runs.read_run(run)
         if not state.state.is_final and not any(task.state is State.FAILED for task in state.tasks):
             return state
-        # Argo knows more, where the server still has the older API.
+        # Argo reports more details, if the server still has the older API.
         path, asked = f"/apis/v1beta1/runs/{run_id}", f"read the workflow of the run {run_id}"
         with contextlib.suppress(PlatformError):
             found = retrying.call(lambda: self.connection.read(path, asked=asked), give_up_seconds=EXTRAS_SECONDS)
@@ -53,22 +53,22 @@ class Kubeflow:
         return state
 
     def cancel(self, run_id: str) -> None:
-        """Ask a run to end; one that has ended already is left as it is."""
+        """Request the cancellation of a run; one that has already ended is left unchanged."""
         if runs.is_ending(self._get_run(run_id)):
             return
         try:
             self.connection.ask(self._runs.run_service_terminate_run, run_id, asked=f"cancel the run {run_id}")
         except PlatformError:
-            # It refuses what ended in between, or what an earlier try, whose answer was lost, has asked to end.
+            # Refused if the run has ended meanwhile, or was cancelled by an earlier try whose answer was lost.
             with contextlib.suppress(PlatformError):
                 if runs.is_ending(self._get_run(run_id)):
                     return
             raise
 
     def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
-        """Find the artifacts of a run in its bucket; none where they are in the cluster's own storage.
+        """Find the artifacts of a run in its bucket; none if they are in the cluster's own storage.
 
-        The API has no artifacts of a run (v2beta1), or no metrics in them (v1beta1).
+        The API lists no artifacts of a run (v2beta1), or all but the metrics (v1beta1).
         """
         config = self._get_run(run_id).runtime_config
         root = (config and config.pipeline_root) or ""
@@ -78,27 +78,27 @@ class Kubeflow:
         return runs.read_artifacts(folder, gs.list_objects(f"{folder}/"))
 
     def check_schedule(self, schedule: Schedule) -> None:
-        """Refuse with SettingError what Kubeflow Pipelines can't do: another time zone than its own, its cron."""
+        """Raise SettingError for a time zone or cron expression that Kubeflow Pipelines does not support."""
         schedules.check(self._profile, schedule)
 
     def list_schedules(self) -> list[Existing]:
-        """List every schedule of the namespace, in all experiments; of the whole server where it has no namespaces."""
+        """List all schedules of the namespace, in all experiments; of the whole server if it has no namespaces."""
         found = retrying.call(self._list_schedules)
         return [schedules.read_existing(self._profile, each) for each in found]
 
     def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
-        """Create a schedule, paused from the start where `schedule.paused` is true."""
+        """Create a schedule, paused from the start if `schedule.paused` is true."""
         self.check_schedule(schedule)
         request = schedules.build(self._profile, schedule, job, mark, self._ensure_experiment())
         return schedules.read_existing(self._profile, self._create_schedule(request, besides=""))
 
     def pause_schedule(self, id: str) -> None:
-        """Let it fire nothing until it is resumed."""
+        """Stop a schedule from starting runs until it is resumed."""
         method = self._recurring_runs.recurring_run_service_disable_recurring_run
         self.connection.ask(method, id, asked=f"pause the schedule {id}")
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again. One that missed times while it was paused is replaced: enabled, it would fire the last."""
+        """Let a schedule start runs again. One with missed times is replaced: enabled, it would run the last one."""
         recurring_run = self._get_schedule(id)
         existing = schedules.read_existing(self._profile, recurring_run)
         if existing.paused and not existing.ended and schedules.has_missed(self._profile, recurring_run):
@@ -109,20 +109,20 @@ class Kubeflow:
         self.connection.ask(method, id, asked=f"resume the schedule {id}")
 
     def delete_schedule(self, id: str) -> None:
-        """Remove it; one that is gone already is no error. Runs that it started go on."""
+        """Delete a schedule; a missing one is no error. The runs that it started continue."""
         method = self._recurring_runs.recurring_run_service_delete_recurring_run
         with contextlib.suppress(MissingError):
             self.connection.ask(method, id, asked=f"delete the schedule {id}")
 
     def run_schedule(self, id: str, *, name: str) -> str:
-        """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
+        """Start a run now with the schedule's pipeline and parameters, and return the run's id."""
         return self._start(name, runs.describe_again(self._get_schedule(id)))
 
     def find_experiment(self) -> Any:
-        """Find the profile's experiment, without retrying; None where it is missing.
+        """Find the profile's experiment, without retrying; None if it is missing.
 
         Raises:
-            ConflictError: It is archived, and so takes no runs.
+            ConflictError: It is archived, and so accepts no runs.
         """
         method, name = self.connection.experiments.experiment_service_list_experiments, self._profile.experiment
         asked = f"find the experiment {name}"
@@ -149,11 +149,11 @@ class Kubeflow:
         return retrying.create(make, find)
 
     def _create_schedule(self, request: kfp_server_api.V2beta1RecurringRun, *, besides: str) -> Any:
-        """Create a recurring run once, found again by its whole description; `besides` is the id of one like it."""
+        """Create a recurring run once, identified by its description; `besides` is the id of one to ignore."""
 
         def make() -> Any:
             method = self._recurring_runs.recurring_run_service_create_recurring_run
-            asked = f"make the schedule {request.display_name}"
+            asked = f"create the schedule {request.display_name}"
             return self.connection.send(method, request, asked=asked, creates=True)
 
         def find() -> Any:
@@ -168,16 +168,16 @@ class Kubeflow:
         return self.connection.read_all(method, "recurring_runs", asked="list its schedules", name=name, **self._scope)
 
     def _ensure_experiment(self) -> str:
-        """Return the id of the profile's experiment, which is made where it is missing."""
+        """Return the id of the profile's experiment; create it if it is missing."""
         name = self._profile.experiment
 
         def make() -> Any:
             request = kfp_server_api.V2beta1Experiment(display_name=name, **self._scope)
             method = self.connection.experiments.experiment_service_create_experiment
             try:
-                return self.connection.send(method, request, asked=f"make the experiment {name}", creates=True)
+                return self.connection.send(method, request, asked=f"create the experiment {name}", creates=True)
             except ConflictError:
-                # Somebody else made it in between.
+                # Created by others meanwhile.
                 if found := self.find_experiment():
                     return found
                 raise

@@ -1,4 +1,4 @@
-"""The connection to Kubeflow Pipelines' API v2beta1: the vendor's generated client, signed in, with one way to send."""
+"""The connection to Kubeflow Pipelines' API v2beta1: the vendor's generated client with sign-in and error handling."""
 
 import contextlib
 import functools
@@ -24,7 +24,7 @@ PAGE_SIZE = 100
 
 
 def choose_access(profile: KubeflowProfile) -> Access:
-    """Choose the way to sign in that a profile names; nothing is read or sent yet."""
+    """Create the sign-in method of a profile; nothing is read or sent yet."""
     match profile.sign_in:
         case TokenSignIn(file=file, variable=variable):
             then = f", then: export {variable}=..." if variable else f" and put it into {file}."
@@ -44,11 +44,11 @@ def choose_access(profile: KubeflowProfile) -> Access:
 
 
 class Connection(kfp_server_api.ApiClient):
-    """A profile's connection, which signs each request and takes nothing but JSON for an answer.
+    """A profile's connection, which signs each request and accepts only JSON answers.
 
     Attributes:
         runs, recurring_runs, experiments: The services of the API.
-        access: The way to sign in.
+        access: The sign-in method.
 
     Raises:
         SettingError: The profile's `ca_file` cannot be read.
@@ -66,15 +66,15 @@ class Connection(kfp_server_api.ApiClient):
         self._was_reached = False
 
     def send(self, method: Callable[..., Any], *args: object, asked: str, creates: bool = False, **query: Any) -> Any:
-        """Send one request; once more after a new sign-in, when the host refuses the session or token.
+        """Send one request, and again after a new sign-in if the host refuses the session or token.
 
         Args:
-            method: Of one of the services.
-            asked: What it is to do, for the message: "start the run X".
-            creates: Whether it creates something, so that it matters whether it was carried out.
+            method: A method of one of the services.
+            asked: The purpose of the request, for the message: "start the run X".
+            creates: Whether it creates something, so that errors must report whether it may have been executed.
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         start = f"{self._profile.title} could not {asked}"
         timeout = (network.CONNECT_SECONDS, network.ANSWER_SECONDS)
@@ -83,7 +83,7 @@ class Connection(kfp_server_api.ApiClient):
             try:
                 answer = request()
             except AnswerError as error:
-                # Without a sign-in nothing was changed, so that this repeats nothing.
+                # Without a sign-in nothing was changed, so that a repetition is safe.
                 if not error.wants_sign_in or not self.access.renew():
                     raise
                 answer = request()
@@ -91,7 +91,7 @@ class Connection(kfp_server_api.ApiClient):
             return answer
         except HTTPError as error:
             explained = network.explain_silence(error, start, creates=creates)
-            # A host that answered before comes back with the network; one that never did is mistyped.
+            # A host that has answered before is temporarily unreachable; one that has not is mistyped.
             kind = TransientError if self._was_reached else type(explained)
         except AnswerError as error:
             self._was_reached = True
@@ -99,14 +99,14 @@ class Connection(kfp_server_api.ApiClient):
             kind = type(explained)
             if kind is TransientError:
                 time.sleep(error.wait_seconds)
-        # Neither what was sent nor the headers of the answer belong in a traceback.
+        # Neither the request nor the headers of the answer belong in a traceback.
         raise kind(hide(str(explained), self._shown), may_have_happened=explained.may_have_happened) from None
 
     def ask(self, method: Callable[..., Any], *args: object, asked: str, **query: Any) -> Any:
-        """Send a request that changes nothing, or the same when repeated; retry after transient errors.
+        """Send an idempotent request; retry after transient errors.
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         return retrying.call(lambda: self.send(method, *args, asked=asked, **query))
 
@@ -116,11 +116,11 @@ class Connection(kfp_server_api.ApiClient):
         """Read every page of a list, without retrying.
 
         Args:
-            field: The field of the answer that has the items.
-            name: Only those with this display name.
+            field: The field of the answer with the items.
+            name: Only items with this display name are returned.
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         if name:
             predicate = {"key": "display_name", "operation": "EQUALS", "stringValue": name}
@@ -134,14 +134,14 @@ class Connection(kfp_server_api.ApiClient):
             items += getattr(page, field) or []
             token = page.next_page_token
             if not token:
-                # Some versions compare names without regard to capitals.
+                # Some versions compare names ignoring case.
                 return [item for item in items if not name or item.display_name == name]
 
     def read(self, path: str, *, asked: str) -> Any:
         """Read the JSON at a path for which the generated client has no method, without retrying.
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         accept = {"Accept": "application/json"}
         return self.send(self.call_api, path, "GET", header_params=accept, response_type="object", asked=asked)[0]
@@ -152,18 +152,18 @@ class Connection(kfp_server_api.ApiClient):
         try:
             response = super().request(method, url, headers={**(headers or {}), **self._shown}, **rest)
         except ApiException as error:
-            # The generated client makes this of what goes wrong with the encryption, without a body to decode.
+            # The generated client raises this for encryption errors, without a body to decode.
             if isinstance(error.__context__, SSLError):
                 raise error.__context__ from None
             raise _read_answer(error) from None
-        # Without this, a login page would be read as an answer in which every field is missing.
+        # Without this, a login page would be read as an answer without fields.
         with contextlib.suppress(ValueError):
             json.loads(response.data.decode("utf-8"))
             return response
         raise _read_answer(ApiException(http_resp=response))
 
     def deserialize(self, response: Any, response_type: str) -> Any:
-        """Read an answer as a model."""
+        """Convert an answer to a model."""
         try:
             return super().deserialize(response, response_type)
         except (ApiException, AttributeError, TypeError, ValueError):

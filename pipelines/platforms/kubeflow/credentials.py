@@ -1,4 +1,4 @@
-"""The ways to sign in to Kubeflow that `sign_in` in `mnist.toml` can name. The file never holds a secret itself."""
+"""The sign-in methods for Kubeflow, as `sign_in` in `mnist.toml` names them. The file itself holds no secret."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,7 +8,7 @@ from pipelines.profiles import Table, Text
 
 
 class NoSignIn(Table):
-    """The host asks for nothing, as behind `kubectl port-forward`."""
+    """No sign-in, as behind `kubectl port-forward`."""
 
     method: Literal["none"] = "none"
 
@@ -17,7 +17,7 @@ class TokenSignIn(Table):
     """A bearer token from a file or an environment variable, read again for each call.
 
     Attributes:
-        file, variable: Exactly one of them.
+        file, variable: Exactly one is set.
     """
 
     method: Literal["token"]
@@ -32,11 +32,11 @@ class TokenSignIn(Table):
 
 
 class DexSignIn(Table):
-    """A session of Dex, as Kubeflow's manifests install it: signs in on its page and keeps the cookie.
+    """Dex, as installed by Kubeflow's manifests: signs in on its page and keeps the session cookie.
 
     Attributes:
         username: Often an e-mail address.
-        password_file, password_variable: Exactly one of them.
+        password_file, password_variable: Exactly one is set.
     """
 
     method: Literal["dex"]
@@ -52,11 +52,11 @@ class DexSignIn(Table):
 
 
 class IapSignIn(Table):
-    """Google's Identity-Aware Proxy, with the Google credentials at hand.
+    """Google's Identity-Aware Proxy, with the Google credentials of this machine.
 
     Attributes:
-        client_id: Of the OAuth client that the proxy protects: "123-abc.apps.googleusercontent.com".
-        service_account: To sign in as; needed when the credentials at hand are a person's.
+        client_id: The OAuth client of the proxy: "123-abc.apps.googleusercontent.com".
+        service_account: The account to impersonate; required with a user's credentials.
     """
 
     method: Literal["iap"]

@@ -1,6 +1,6 @@
-"""Sign in on the page of Dex, as Kubeflow's manifests install it, and keep the session that it gives.
+"""Sign in on the page of Dex, as installed by Kubeflow's manifests, and keep the session.
 
-Both proxies before Kubeflow lead there: oauth2-proxy (Kubeflow 1.9 and newer) and oidc-authservice (older).
+Both of Kubeflow's proxies redirect there: oauth2-proxy (Kubeflow 1.9 and newer) and oidc-authservice (older).
 """
 
 import re
@@ -16,34 +16,34 @@ from pipelines.platforms.kubeflow.credentials import DexSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.platforms.kubeflow.sign_in import Access, read_secret
 
-CONNECTOR = "local"  # where Dex offers several: the one with a password of its own
+CONNECTOR = "local"  # if Dex offers several: the one with Dex's own passwords
 LOGIN = re.compile(r"/auth/[^/]+/login$")
-PAGE = {"Accept": "text/html"}  # without it, the proxies answer as to a program: refusing instead of leading to Dex
+PAGE = {"Accept": "text/html"}  # without it, the proxies refuse instead of redirecting to Dex
 
 
 class DexSession(Access):
-    """A session cookie, fetched on Dex's page when there is none, or the last has expired."""
+    """A session cookie, fetched on Dex's page if there is none or the last has expired."""
 
     def __init__(self, profile: KubeflowProfile, sign_in: DexSignIn) -> None:
         self.advice = f"Are sign_in.username {sign_in.username} and its password right?"
         self._sign_in = sign_in
         self._host = urlsplit(profile.host)
         self._start = f"{profile.title} cannot be signed in to"
-        self._cookies = RequestsCookieJar()  # those that open the host
-        self._browser = requests.Session()  # on the login pages
+        self._cookies = RequestsCookieJar()  # the session's
+        self._browser = requests.Session()  # for the login pages
         self._browser.headers.update(PAGE)
         adapter = HTTPAdapter()
         adapter.init_poolmanager(1, 1, ssl_context=network.trust(profile))
         self._browser.mount("https://", adapter)
 
     def headers(self) -> dict[str, str]:
-        """Make the header with the session's cookie."""
+        """Return the header with the session's cookie; sign in if there is none."""
         if not self._read_cookie():
             self._open()
         return {"Cookie": self._read_cookie()}
 
     def renew(self) -> bool:
-        """A new session can always be opened."""
+        """Discard the session; a new one can always be opened."""
         self._cookies.clear()
         return True
 
@@ -56,7 +56,7 @@ class DexSession(Access):
         page = self._send("POST", page.url, {"login": way.username, "password": password})
         if LOGIN.search(urlsplit(page.url).path) and not page.history:  # the form again, at once
             raise SignInError(
-                f"{self._start}: Dex does not take the username {way.username} with the password from "
+                f"{self._start}: Dex does not accept the username {way.username} with the password from "
                 f"{way.password_variable or way.password_file}. Correct one of them."
             )
         parts = urlsplit(page.url)
@@ -65,17 +65,17 @@ class DexSession(Access):
             parts = urlsplit(page.url)
         if parts.netloc == self._host.netloc and not re.match(r"/(dex|oauth2|login)(/|$)", parts.path):
             for cookie in self._browser.cookies:
-                # One that was set before the sign-in is no session: with it alone, nobody would be signed in.
+                # A cookie from before the sign-in is not the session.
                 if (cookie.domain, cookie.name, cookie.value) not in before:
                     self._cookies.set_cookie(cookie)
         if not self._read_cookie():
             raise SignInError(
-                f"{self._start}: Dex took the password, but {_show(page)} gave no session. Sign in there in a browser "
-                "to see why."
+                f"{self._start}: Dex accepted the password, but {_show(page)} returned no session. Sign in there in a "
+                "browser to see why."
             )
 
     def _find_login(self) -> requests.Response:
-        """Follow the host's redirections to the page with the form."""
+        """Follow the host's redirects to the login page."""
         page = self._send("GET", f"{self._host.geturl()}/")
         if page.status_code in (401, 403):  # oauth2-proxy shows a button first
             query = urlencode({"rd": self._host.path or "/"})
@@ -86,8 +86,8 @@ class DexSession(Access):
             parts = urlsplit(page.url)
         if not LOGIN.search(parts.path) or page.status_code != 200:
             raise SignInError(
-                f"{self._start}: it leads to no login page of Dex, but to {_show(page)}. Does this host use Dex, with "
-                "passwords? Otherwise choose another sign_in.method."
+                f"{self._start}: it redirects not to a login page of Dex, but to {_show(page)}. Does this host use "
+                "Dex, with passwords? Otherwise choose another sign_in.method."
             )
         if self._host.scheme == "https" and parts.scheme != "https":
             raise SignInError(
@@ -101,21 +101,21 @@ class DexSession(Access):
         try:
             page = self._browser.request(method, address, data=form, timeout=timeout)
         except requests.TooManyRedirects:
-            raise SignInError(f"{self._start}: its login pages lead in a circle. Ask its administrator.") from None
+            raise SignInError(f"{self._start}: its login pages redirect in a loop. Ask its administrator.") from None
         except requests.RequestException as error:
             raise network.explain_silence(error, self._start, creates=False) from None
         if page.status_code >= 500 or page.status_code == 429:
-            raise TransientError(f"{self._start}: {_show(page)} is out of order. Try later.")
+            raise TransientError(f"{self._start}: {_show(page)} failed. Try later.")
         return page
 
     def _read_cookie(self) -> str:
-        """The cookies for the host that have not expired, as one header; empty when there are none."""
+        """Return the host's cookies that have not expired, as one header; empty if there are none."""
         self._cookies.clear_expired_cookies()
         request = requests.Request("GET", f"{self._host.geturl()}/").prepare()
         return get_cookie_header(self._cookies, request) or ""
 
 
 def _show(page: requests.Response) -> str:
-    """A page's address without its query, which holds the secrets that open a session, and its status."""
+    """Format a page's address and status, without the query, which holds session secrets."""
     address = urlsplit(page.url)._replace(query="", fragment="").geturl()
     return f"{address} ({page.status_code} {page.reason})"

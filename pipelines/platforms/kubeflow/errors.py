@@ -1,4 +1,4 @@
-"""What a Kubeflow host's answers mean: each one as a class of `pipelines/platforms/base.py` and a line of advice."""
+"""Translate the answers of a Kubeflow host to the classes of `pipelines/platforms/base.py`, with advice."""
 
 import json
 import re
@@ -19,18 +19,18 @@ from pipelines.platforms.base import (
 from pipelines.platforms.kubeflow.credentials import IapSignIn, NoSignIn
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 
-LONGEST_ANSWER = 500  # characters of the host's own words that are repeated
-LONGEST_WAIT_SECONDS = 30.0  # that a host may ask for between two tries
-# Kubeflow Pipelines wraps some refusals of what was sent in 500, which no later try would change.
+LONGEST_ANSWER = 500  # characters of the host's message that are quoted
+LONGEST_WAIT_SECONDS = 30.0  # longest Retry-After that is obeyed
+# Kubeflow Pipelines answers some invalid requests with 500: a retry is useless.
 REFUSED = re.compile(r"invalid ?input ?error", re.IGNORECASE)
 
 
 @dataclass(eq=False)
 class AnswerError(Exception):
-    """A host's answer that is not the expected one.
+    """An unexpected answer of a host.
 
     Attributes:
-        headers: With lower-case names, or found whatever the case.
+        headers: With lower-case or case-insensitive names.
     """
 
     status: int
@@ -40,18 +40,18 @@ class AnswerError(Exception):
 
     @property
     def is_page(self) -> bool:
-        """Whether it is for a browser, as login pages are."""
+        """Whether the answer is an HTML page, such as a login page."""
         start = self.body.lstrip()[:9].lower()
         return "html" in self.headers.get("content-type", "") or start.startswith(("<!doctype", "<html>"))
 
     @property
     def wants_sign_in(self) -> bool:
-        """Whether it says, or shows, that the caller is not signed in."""
+        """Whether the answer means that the caller is not signed in."""
         return self.status in (401, 302, 303, 307) or (self.is_page and self.status in (200, 403))
 
     @property
     def message(self) -> str | None:
-        """The message of Kubeflow Pipelines' API; None when a proxy or another server answered."""
+        """Message of Kubeflow Pipelines' API; None if a proxy or another server answered."""
         try:
             content = json.loads(self.body)
         except ValueError:
@@ -61,19 +61,19 @@ class AnswerError(Exception):
 
     @property
     def is_server_error(self) -> bool:
-        """Whether the server, or a proxy before it, broke while it worked on the request."""
+        """Whether the server, or a proxy before it, failed while processing the request."""
         return self.status >= 500 and self.status != 501 and not (self.status == 500 and REFUSED.search(self.body))
 
     @property
     def wait_seconds(self) -> float:
-        """How long the host asks to wait (Retry-After); 0 when it does not."""
+        """Seconds of the header Retry-After; 0 if there is none."""
         try:
             return float(Retry().parse_retry_after(self.headers.get("retry-after", "")))
         except InvalidHeader:
             return 0.0
 
     def __str__(self) -> str:
-        """The answer on one line."""
+        """Format the answer on one line."""
         words = "a web page" if self.is_page else " ".join((self.message or self.body).split())
         shown = words if len(words) <= LONGEST_ANSWER else f"{words[:LONGEST_ANSWER]}..."
         return f"it answered {self.status} {self.reason}".rstrip() + (f" ({shown})" if shown else "")
@@ -83,32 +83,32 @@ def explain(answer: AnswerError, start: str, *, profile: KubeflowProfile, advice
     """Translate an answer.
 
     Args:
-        start: Of the message: who could not do what.
-        advice: What to do when the sign-in was refused.
-        creates: Whether the request was to create something.
+        start: The start of the message: the host and the request.
+        advice: Advice for a refused sign-in.
+        creates: Whether the request creates something.
     """
     kind: type[PlatformError] = PlatformError
-    on_host = f"Is host of [{profile.name}] right? On a whole Kubeflow it ends with /pipeline."
+    on_host = f"Is host of [{profile.name}] right? On a full Kubeflow it ends with /pipeline."
     match answer.status:
         case _ if answer.wants_sign_in:
             kind, words = SignInError, f"{answer}: not signed in, or the credentials have expired. {advice}"
             words += f" {on_host}" if answer.is_page else ""
         case status if status < 300:
             advice = f"Does client fit server? mnist doctor --on {profile.name}"
-            words = f"{answer}, which is not what its API v2beta1 answers. {advice}"
+            words = f"{answer}, which is not an answer of its API v2beta1. {advice}"
         case status if status < 400:
             address = answer.headers.get("location", "").partition("?")[0] or "another address"
             words = f"it answered {status}: moved to {address}. Correct host in [{profile.name}]."
         case 403:
             kind, words = DeniedError, f"{answer}. {_advise_denied(answer, profile)}"
         case 404 if answer.message is None:
-            words = f"{answer}, and not as Kubeflow Pipelines does. {on_host}"
+            words = f"{answer}, so it is not Kubeflow Pipelines. {on_host}"
         case 404:
             kind, words = MissingError, f"{answer}."
         case 409:
             kind, words = ConflictError, f"{answer}."
         case status if status != 429 and not answer.is_server_error:
-            words = f"{answer}. Correct what it names in [{profile.name}] of mnist.toml."
+            words = f"{answer}. Correct the value in [{profile.name}] of mnist.toml."
         case _ if answer.wait_seconds > LONGEST_WAIT_SECONDS:
             words = f"{answer} and asks to wait {answer.wait_seconds:.0f} seconds. Repeat the command then."
         case _:
@@ -125,7 +125,7 @@ def _advise_denied(answer: AnswerError, profile: KubeflowProfile) -> str:
             "IAP-secured Web App User (roles/iap.httpsResourceAccessor)."
         )
     if isinstance(profile.sign_in, NoSignIn):
-        return f"[{profile.name}] does not sign in: choose sign_in, see mnist.example.toml."
+        return f"[{profile.name}] does not sign in: set sign_in, see mnist.example.toml."
     if profile.namespace:
         return (
             f"Ask the owner of the namespace {profile.namespace} to add you as a contributor (Manage Contributors on "

@@ -1,4 +1,4 @@
-"""The network to a Kubeflow host: trusted certificates, proxies, timeouts, and what a missing answer means."""
+"""The network to a Kubeflow host: trusted certificates, proxies, time-outs and connection errors."""
 
 import socket
 import ssl
@@ -21,7 +21,7 @@ UNKNOWN_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONA
 
 
 def trust(profile: KubeflowProfile) -> ssl.SSLContext:
-    """Trust the machine's certificates, those that come with Python's packages, and the profile's own.
+    """Trust the certificates of the machine, of the package certifi, and of the profile.
 
     Raises:
         SettingError: The profile's file cannot be read.
@@ -41,7 +41,7 @@ def trust(profile: KubeflowProfile) -> ssl.SSLContext:
 
 
 def new_pool(profile: KubeflowProfile) -> urllib3.PoolManager:
-    """Open a pool of connections to the host, which neither repeats a request nor follows a redirection by itself."""
+    """Open a pool of connections to the host, without automatic retries and redirects."""
     parts = urlsplit(profile.host)
     context = trust(profile) if parts.scheme == "https" else None
     proxy = urllib.request.getproxies().get(parts.scheme)
@@ -51,15 +51,15 @@ def new_pool(profile: KubeflowProfile) -> urllib3.PoolManager:
 
 
 def explain_silence(error: BaseException, start: str, *, creates: bool) -> PlatformError:
-    """Translate what happened when no answer arrived, or not all of it.
+    """Translate the error of a missing or incomplete answer.
 
     Args:
-        error: Of urllib3 or requests.
-        start: Of the message: who could not do what.
-        creates: Whether the request was to create something.
+        error: An exception of urllib3 or requests.
+        start: The start of the message: the host and the request.
+        creates: Whether the request creates something.
     """
     cause = find_cause(error)
-    # From the innermost, which says most. In all but the last case the request was not sent.
+    # The innermost first, which is the most specific. In all but the last case the request was not sent.
     for link in reversed(list(chain(error))):
         match link:
             case ssl.SSLCertVerificationError():
@@ -67,7 +67,7 @@ def explain_silence(error: BaseException, start: str, *, creates: bool) -> Platf
                 return PlatformError(f"{start}: its certificate is not trusted here ({cause}). {advice}")
             case socket.gaierror(errno=number) if number in UNKNOWN_HOST:
                 return PlatformError(f"{start}: {cause}. Check host in the profile, the network and a VPN.")
-            # While something is created, encryption may also break after the request was sent.
+            # If the request creates something, it may have been sent before the encryption failed.
             case ssl.SSLError() if not creates:
                 return PlatformError(f"{start}: no encrypted connection ({cause}). Is https:// right in host?")
             case NewConnectionError() | ConnectTimeoutError() | ProxyError():

@@ -1,4 +1,4 @@
-"""Kubeflow's row of the table of platforms. Its client takes seconds to import, so it is imported when it is needed."""
+"""Kubeflow's row of the table of platforms. Its client takes seconds to import, so it is imported when needed."""
 
 from pipelines.checks import Check
 from pipelines.platforms.base import Platform, PlatformClient

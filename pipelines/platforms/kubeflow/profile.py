@@ -1,4 +1,4 @@
-"""A profile with `platform = "kubeflow"`: its keys in `mnist.toml`, and what it asks the cluster for."""
+"""A profile with `platform = "kubeflow"`: its keys in `mnist.toml`, and the placement of its steps."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
@@ -13,12 +13,11 @@ from pipelines.profiles import Profile, Table, Text, Url, form
 from pipelines.steps import Step
 from pipelines.training import NAME, Placement
 
-# Kubernetes itself waits for a node, so that a retry need not wait for capacity; and an error that can only repeat
-# itself ends the run soon.
+# Short: Kubernetes itself waits for capacity, and a permanent error should end the run soon.
 RETRY_AFTER = "15s"
-# Argo counts from the start of the first try: a training that took longer than this would not be tried again.
+# Counted by Argo from the start of the first try: a training that took longer than this would not be retried.
 RETRY_WITHIN = "604800s"
-# Kubernetes reports what a container leaves here as the reason why it ended.
+# Kubernetes reports the content of this file as the reason for a container's end.
 TERMINATION_MESSAGE = "/dev/termination-log"
 
 
@@ -29,7 +28,7 @@ Accelerator = Annotated[
 
 
 class Toleration(Table):
-    """A toleration for a taint of nodes, in Kubernetes' own keys."""
+    """A toleration for a taint of nodes, with Kubernetes' keys."""
 
     key: Text | None = None
     operator: Literal["Equal", "Exists"] = "Equal"
@@ -39,12 +38,12 @@ class Toleration(Table):
 
 
 class StorageSecret(Table):
-    """A Kubernetes secret that steps need to reach storage.
+    """A Kubernetes secret with which steps access storage.
 
     Attributes:
-        name: Of the secret, in the namespace of the runs.
-        mount: A folder in which its keys appear as files.
-        variables: Environment variables: from a key of the secret, or, with `mount`, the path of a key's file.
+        name: Name of the secret, in the namespace of the runs.
+        mount: A folder for its keys as files.
+        variables: Environment variables: the value of a key or, with `mount`, the path of a key's file.
     """
 
     name: Text
@@ -59,22 +58,21 @@ class StorageSecret(Table):
 
 
 class KubeflowProfile(Profile):
-    """A Kubeflow Pipelines of one's own.
+    """A Kubeflow Pipelines server.
 
-    `train_retries` repeats a training whose pod failed: its own error, too little memory, an eviction by its node. A
-    pod that was deleted, as when its node disappears, is not retried: KFP sets no retryPolicy, and Argo's default
-    retries failures, not errors. KFP sets no condition either, so that an error that can only repeat itself is retried
-    as well.
+    `train_retries` retries a training whose pod failed: by an error of its own, lack of memory, or eviction. A deleted
+    pod, for instance of a lost node, is not retried: KFP sets no retryPolicy, and Argo's default retries failures, not
+    errors. KFP sets no condition either, so that permanent errors are retried as well.
 
     Attributes:
-        host: The address of its page and API, without a slash at its end: "https://kubeflow.example.com/pipeline".
-        namespace: Of the runs; None where Kubeflow Pipelines has no profiles (installed alone).
-        ca_file: Certificates to trust besides the machine's own.
-        node_selector, tolerations: Of the pod that trains.
+        host: The address of its page and API, without a trailing slash: "https://kubeflow.example.com/pipeline".
+        namespace: The namespace of the runs; None if Kubeflow Pipelines has no profiles (standalone).
+        ca_file: Additional trusted certificates.
+        node_selector, tolerations: For the training pod.
         pull_secret: For the images of all steps.
         storage_secrets: For all steps.
-        time_to_live_hours: After which a finished run's pods and workflow go; None keeps the cluster's own rule.
-        controller_time_zone: In which the cluster fires schedules; UTC unless its CRON_SCHEDULE_TIMEZONE is set.
+        time_to_live_hours: Hours until a finished run's pods and workflow are deleted; None for the cluster's default.
+        controller_time_zone: The time zone of the cluster's schedules; UTC unless CRON_SCHEDULE_TIMEZONE is set there.
     """
 
     identity_keys: ClassVar = Profile.identity_keys | {
@@ -101,11 +99,11 @@ class KubeflowProfile(Profile):
 
     @property
     def title(self) -> str:
-        """Kubeflow Pipelines and its address."""
+        """Name of the platform, with its address."""
         return f"Kubeflow Pipelines at {self.host}"
 
     def placement(self, images: Mapping[str, str]) -> Placement:
-        """Ask Kubernetes for resources, secrets, the nodes that train, and the end of finished pods."""
+        """Return the placement: resources, secrets, nodes for training, and the deletion of finished pods."""
 
         def equip(step: Step, task: pipeline_task.PipelineTask) -> None:
             resources = self.resources_of(step)

@@ -1,4 +1,4 @@
-"""Runs in Kubeflow Pipelines' terms: what to send for a job, and what an answer says of a run and its steps.
+"""Convert jobs to Kubeflow Pipelines' runs, and its answers to the states of runs and steps.
 
 Works on values: knows neither network nor sign-in.
 """
@@ -28,17 +28,17 @@ STATES = {
     "FAILED": State.FAILED,
     "CANCELED": State.CANCELLED,
 }
-ENDED_EARLY = "deadline"  # in Argo's message for a step that was ended with its run
-NEVER = datetime.fromtimestamp(0, UTC)  # Kubeflow Pipelines writes this for times that have not come
-# What a recurring run hands on: to the runs that it starts, and to the one that replaces it.
+ENDED_EARLY = "deadline"  # in Argo's message for a step that was cancelled with its run
+NEVER = datetime.fromtimestamp(0, UTC)  # Kubeflow Pipelines' value for unset times
+# Fields copied to a recurring run's runs and to its replacement.
 HANDED_ON = ("experiment_id", "pipeline_spec", "pipeline_version_reference", "runtime_config", "service_account")
 
 
 def describe(profile: KubeflowProfile, job: Job, experiment_id: str) -> dict[str, Any]:
-    """Describe a job in the fields that runs and recurring runs have in common."""
+    """Convert a job to the fields that runs and recurring runs share."""
     pipeline: dict[str, Any] = dict(job.documents[0])
     if len(job.documents) > 1:
-        # There is one field for both documents.
+        # Both documents share one field.
         pipeline = {"pipeline_spec": pipeline, "platform_spec": job.documents[1]}
     config = kfp_server_api.V2beta1RuntimeConfig(parameters=dict(job.parameters), pipeline_root=profile.pipeline_root)
     return {
@@ -50,12 +50,12 @@ def describe(profile: KubeflowProfile, job: Job, experiment_id: str) -> dict[str
 
 
 def describe_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> dict[str, Any]:
-    """Describe the job of a recurring run in the same fields."""
+    """Copy the fields of a recurring run's job."""
     return {field: getattr(recurring_run, field) or None for field in HANDED_ON}
 
 
 def is_ending(run: kfp_server_api.V2beta1Run) -> bool:
-    """Whether a run has ended, or was asked to."""
+    """Whether a run has ended or is being cancelled."""
     return run.state == "CANCELING" or _read_state(run.state).is_final
 
 
@@ -63,11 +63,11 @@ def read_run(run: kfp_server_api.V2beta1Run, workflow: Workflow = UNKNOWN) -> Ru
     """Read the state of a run and of its steps.
 
     Args:
-        workflow: What Argo knows besides.
+        workflow: Argo's workflow, for further details.
     """
     state = _read_state(run.state)
     if state is State.FAILED and workflow.was_terminated:
-        # The server itself does not remember that a person ended it.
+        # The server itself does not record the cancellation.
         state = State.CANCELLED
     details = (run.run_details and run.run_details.task_details) or []
     found = (_read_task(step, details, state, workflow) for step in STEPS)
@@ -76,12 +76,12 @@ def read_run(run: kfp_server_api.V2beta1Run, workflow: Workflow = UNKNOWN) -> Ru
 
 
 def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Find the artifacts, by step and output, among the addresses of all objects of a run.
+    """Find a run's artifacts, by step and output, among the addresses of its objects.
 
-    Kubeflow Pipelines writes <step>/<salt>/<output>, and before 2.4 <step>/<output>; a folder's files lie below.
+    Kubeflow Pipelines writes <step>/<salt>/<output>, and before 2.4 <step>/<output>; a folder's files are below.
 
     Args:
-        folder: Of the run.
+        folder: The folder of the run.
     """
     found: dict[tuple[str, str], str] = {}
     for address in sorted(addresses):
@@ -95,7 +95,7 @@ def read_artifacts(folder: str, addresses: Iterable[str]) -> dict[tuple[str, str
 
 
 def _read_task(step: str, details: list[Any], run: State, workflow: Workflow) -> TaskState | None:
-    """A step from the entries for itself and for its driver, which prepares it; None when there is neither."""
+    """Read the state of a step from its own entry and that of its driver, which prepares it; None without both."""
     task, driver = _find_newest(details, step), _find_newest(details, f"{step}-driver")
     if not task and not driver:
         return None
@@ -118,7 +118,7 @@ def _read_task(step: str, details: list[Any], run: State, workflow: Workflow) ->
 
 
 def _find_newest(details: list[Any], name: str) -> Any:
-    """The newest entry of a name: there are several when a run was started again where it had failed."""
+    """Find the newest entry of a name: there are several if a failed run was retried."""
     return max(
         (each for each in details if each.display_name == name),
         key=lambda each: each.start_time or each.create_time or NEVER,
@@ -127,7 +127,7 @@ def _find_newest(details: list[Any], name: str) -> Any:
 
 
 def _find_message(one: Any) -> str:
-    """An error of a run or a task, or the last in the history of its states.
+    """Find the error of a run or a task, or the last in the history of its states.
 
     KFP 2.17 leaves both empty, so that messages come from the Workflow only; other versions may fill them.
     """
@@ -138,5 +138,5 @@ def _find_message(one: Any) -> str:
 
 
 def _read_state(state: str | None) -> State:
-    """A state; one that is new to this client is not an end."""
+    """Translate a state; an unknown one counts as running."""
     return STATES.get(state or "", State.RUNNING)

@@ -1,4 +1,4 @@
-"""Schedules in Kubeflow Pipelines' terms, where they are recurring runs: what to send, and what an answer says.
+"""Convert schedules to Kubeflow Pipelines' recurring runs, and back.
 
 Works on values: knows neither network nor sign-in.
 """
@@ -16,7 +16,7 @@ from pipelines.platforms.kubeflow import runs
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
 from pipelines.profiles import Schedule
 
-# Short: a description has 255 characters in some versions.
+# Short: some versions limit descriptions to 255 characters.
 SENTENCE = "Made by `mnist schedule apply`, which replaces it when mnist.toml changes."
 MARK = re.compile(
     r"^mnist-schedule: (?P<profile>[a-z0-9-]+) (?P<name>[a-z0-9-]+) (?P<content>[0-9a-f]+)$", re.MULTILINE
@@ -25,7 +25,7 @@ ENABLE, DISABLE = kfp_server_api.RecurringRunMode.ENABLE, kfp_server_api.Recurri
 
 
 def check(profile: KubeflowProfile, schedule: Schedule) -> None:
-    """Refuse what Kubeflow Pipelines can't do.
+    """Refuse a schedule that Kubeflow Pipelines does not support.
 
     Raises:
         SettingError: The cron expression is wrong, or the time zone is not the controller's.
@@ -46,15 +46,15 @@ def build(
 ) -> kfp_server_api.V2beta1RecurringRun:
     """Build the request that creates a schedule.
 
-    It does not make up for missed times, with one exception that the platform leaves no choice about: where runs take
-    longer than the interval, the last time that was missed fires as soon as `max_concurrency` allows.
+    Missed times are not caught up, with one exception that the platform does not let us turn off: if runs take longer
+    than the interval, the last missed time fires as soon as `max_concurrency` allows.
     """
     start, end = (moment and cron.in_zone(moment, schedule.time_zone) for moment in (schedule.start, schedule.end))
     return kfp_server_api.V2beta1RecurringRun(
         **runs.describe(profile, job, experiment_id),
         display_name=f"{mark.profile}-{mark.name}",
         description=f"{SENTENCE}\nmnist-schedule: {mark.profile} {mark.name} {mark.content}",
-        # Seconds come first in its dialect, and it knows no time zone in it.
+        # Its dialect starts with seconds and has no time zone.
         trigger=_build_trigger(f"0 {cron.normalise(schedule.cron)}", start, end),
         max_concurrency=str(schedule.max_concurrency),
         no_catchup=True,
@@ -63,7 +63,7 @@ def build(
 
 
 def build_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> kfp_server_api.V2beta1RecurringRun:
-    """Build the request that creates the same schedule once more, enabled."""
+    """Build the request that creates a copy of a schedule, enabled."""
     old = recurring_run.trigger.cron_schedule
     return kfp_server_api.V2beta1RecurringRun(
         **runs.describe_again(recurring_run),
@@ -77,7 +77,7 @@ def build_again(recurring_run: kfp_server_api.V2beta1RecurringRun) -> kfp_server
 
 
 def read_existing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> Existing:
-    """Read a recurring run, whoever made it, as a schedule."""
+    """Convert a recurring run, the project's own or not, to a schedule."""
     match = MARK.search(recurring_run.description or "")
     trigger = recurring_run.trigger
     timing = trigger and (trigger.cron_schedule or trigger.periodic_schedule)
@@ -95,11 +95,10 @@ def read_existing(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta
 
 
 def has_missed(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1RecurringRun) -> bool:
-    """Whether a paused schedule would have fired since it was made.
+    """Whether a paused schedule would have fired since its creation.
 
-    Kubeflow Pipelines makes up for the last of the times that were missed as soon as the schedule is enabled, whatever
-    `no_catchup` says. It counts from the last run, whose time its API does not give; the time at which the schedule was
-    made is earlier.
+    Kubeflow Pipelines runs the last missed time as soon as the schedule is enabled, even with `no_catchup`. It counts
+    from the last run, whose time its API does not report; the time of creation is earlier.
     """
     timing = recurring_run.trigger and recurring_run.trigger.cron_schedule
     five = _read_cron(recurring_run.trigger)
@@ -111,14 +110,14 @@ def has_missed(profile: KubeflowProfile, recurring_run: kfp_server_api.V2beta1Re
 
 
 def _build_trigger(expression: str, start: datetime | None, end: datetime | None) -> kfp_server_api.V2beta1Trigger:
-    # From a start that has passed, it would make up for times before the schedule was made.
+    # With a start in the past, it would catch up on times before the schedule's creation.
     start = start if start and start > datetime.now(UTC) else None
     times = {name: moment.astimezone(UTC) for name, moment in (("start_time", start), ("end_time", end)) if moment}
     return kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=expression, **times))
 
 
 def _read_cron(trigger: kfp_server_api.V2beta1Trigger | None) -> str:
-    """Five fields where the seconds are 0; otherwise the platform's own words."""
+    """Return five fields if the seconds are 0; else the platform's text."""
     if trigger and trigger.cron_schedule:
         text = str(trigger.cron_schedule.cron or "")
         fields = text.split()

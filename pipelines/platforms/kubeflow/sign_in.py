@@ -1,7 +1,7 @@
-"""The ways to sign in to a Kubeflow host: from `sign_in` in `mnist.toml` to the headers of a request.
+"""The sign-in methods for a Kubeflow host: convert `sign_in` of `mnist.toml` to the headers of a request.
 
-Signing in on Dex's page is in `dex.py`.
-Secrets are read when they are needed, since files and variables change, and go nowhere but into headers.
+`dex.py` signs in on Dex's page. Secrets are read on demand, since files and variables change, and are used only in
+headers.
 """
 
 import functools
@@ -21,15 +21,15 @@ from components.mnist.errors import mask_tokens
 from pipelines.platforms.base import SignInError, TransientError
 from pipelines.platforms.kubeflow.credentials import IapSignIn
 
-TOKEN = re.compile(r"[\x21-\x7e]+")  # what a header can carry: neither spaces nor a second line
+TOKEN = re.compile(r"[\x21-\x7e]+")  # valid in a header: neither spaces nor line breaks
 GOOGLE_SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 GOOGLE_SECONDS = 30.0
-SHORTEST_HIDDEN = 6  # characters; shorter pieces of a cookie are no secret, and would tear words apart
-LONGEST_REASON = 300  # characters of Google's own words that are repeated
+SHORTEST_HIDDEN = 6  # characters; shorter parts of a cookie are no secrets, and hiding them would mangle words
+LONGEST_REASON = 300  # characters of Google's message that are quoted
 NO_TOKEN = (
-    "A person's credentials never get one: name a service account in sign_in.service_account that may pass the proxy, "
-    "and on which you have the role Service Account Token Creator. Or name the file of a service account's key in "
-    "GOOGLE_APPLICATION_CREDENTIALS; is that key still valid?"
+    "A user's credentials never get one: set sign_in.service_account to a service account with access to the proxy, on "
+    "which you have the role Service Account Token Creator. Or set GOOGLE_APPLICATION_CREDENTIALS to the file of a "
+    "service account's key; is that key still valid?"
 )
 NO_TOKEN_FOR_ACCOUNT = (
     "Sign in again (gcloud auth application-default login). You need the role Service Account Token Creator on the "
@@ -39,25 +39,25 @@ NO_TOKEN_FOR_ACCOUNT = (
 
 
 class Access:
-    """A way to sign in; this one shows no credentials.
+    """A sign-in method; this base class sends no credentials.
 
     Attributes:
-        advice: What a person does when the host refuses it.
+        advice: Advice for the user if the host refuses the credentials.
     """
 
-    advice = 'The profile has sign_in = { method = "none" }: choose how to sign in, see mnist.example.toml.'
+    advice = 'The profile has sign_in = { method = "none" }: choose a sign-in method, see mnist.example.toml.'
 
     def headers(self) -> dict[str, str]:
-        """Make the headers that sign the next request.
+        """Return the headers that sign the next request.
 
         Raises:
             SignInError: The credentials are missing, empty, wrong or expired.
-            TransientError: The server that gives out sessions or tokens can't be reached.
+            TransientError: The server of the sessions or tokens cannot be reached.
         """
         return {}
 
     def renew(self) -> bool:
-        """Give up what the host refused; returns whether there are other credentials now."""
+        """Discard refused credentials; return whether there are new ones."""
         return False
 
 
@@ -71,7 +71,7 @@ class Token(Access):
         self._shown: dict[str, str] = {}
 
     def headers(self) -> dict[str, str]:
-        """Read the token as it is now."""
+        """Read the current token and return its header."""
         token = read_secret("token", file=self._file, variable=self._variable).strip()
         if not TOKEN.fullmatch(token):
             source = f"environment variable {self._variable}" if self._variable else f"file {self._file}"
@@ -82,7 +82,7 @@ class Token(Access):
         return self._shown
 
     def renew(self) -> bool:
-        """Whether the file has another token meanwhile."""
+        """Return whether the file or variable has a new token."""
         refused = self._shown
         return self.headers() != refused
 
@@ -99,7 +99,7 @@ class Iap(Access):
         self._credentials: Any = None
 
     def headers(self) -> dict[str, str]:
-        """Make the header, with a new token when the last is about to expire."""
+        """Return the header, with a new token if the last is about to expire."""
         request = functools.partial(Request(), timeout=GOOGLE_SECONDS)
         try:
             if self._credentials is None:
@@ -110,13 +110,13 @@ class Iap(Access):
             raise TransientError(f"sign_in: Google cannot be reached ({_reason(error)}). Check the network.") from None
         except (GoogleAuthError, ValueError) as error:
             account = self._sign_in.service_account
-            start = f"sign_in: Google gives no token for {account or 'Identity-Aware Proxy'} ({_reason(error)})."
+            start = f"sign_in: Google issued no token for {account or 'Identity-Aware Proxy'} ({_reason(error)})."
             advice = NO_TOKEN_FOR_ACCOUNT.format(account=account) if account else NO_TOKEN
             raise SignInError(f"{start} {advice}") from None
         return {"Authorization": f"Bearer {self._credentials.token}"}
 
     def renew(self) -> bool:
-        """A new token can always be asked for."""
+        """Discard the token; a new one can always be requested."""
         self._credentials = None
         return True
 
@@ -133,41 +133,41 @@ class Iap(Access):
 
 
 def _reason(error: Exception) -> str:
-    # The first argument only: others may be what the sign-in server answered, with its secrets.
+    # The first argument only: others may be the sign-in server's answer, which holds secrets.
     line = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
     return mask_tokens(line)[:LONGEST_REASON]
 
 
 def read_secret(what: str, *, file: str | None, variable: str | None) -> str:
-    """Read a secret from a file or an environment variable, exactly one of them, without line breaks around it.
+    """Read a secret from a file or an environment variable, exactly one of them, without surrounding line breaks.
 
     Args:
-        what: For the message: "token", "password".
+        what: The kind of secret, for the message: "token", "password".
 
     Raises:
         SignInError: It is missing, empty or cannot be read; the message names the file or variable, never the content.
     """
     source = f"the environment variable {variable}" if variable else str(Path(file or "").expanduser())
     remedy = f"Set it: export {variable}=..." if variable else f"Put the {what} there, or correct the profile."
-    trouble = "is empty"
+    problem = "is empty"
     try:
         secret = os.environ[variable] if variable else Path(source).read_text(encoding="utf-8")
         if secret.strip():
             return secret.strip("\r\n")
     except KeyError:
-        trouble = "is not set"
+        problem = "is not set"
     except OSError as error:
-        trouble = f"cannot be read ({error.strerror})"
+        problem = f"cannot be read ({error.strerror})"
     except UnicodeDecodeError:
-        trouble = "holds no text"
-    raise SignInError(f"sign_in: the {what} is read from {source}, which {trouble}. {remedy}")
+        problem = "is not text"
+    raise SignInError(f"sign_in: the {what} is read from {source}, which {problem}. {remedy}")
 
 
 def hide(text: str, headers: Mapping[str, str]) -> str:
-    """Mask the credentials of a request, and whatever looks like a token, in case an answer repeats them.
+    """Mask the credentials of a request, and anything that looks like a token, in case an answer repeats them.
 
     Args:
-        headers: Of the request, as an `Access` made them.
+        headers: The headers of the request, from an `Access`.
     """
     cookies = [pair.partition("=")[2] for pair in headers.get("Cookie", "").split("; ")]
     pieces = [headers.get("Authorization", "").removeprefix("Bearer "), *cookies]

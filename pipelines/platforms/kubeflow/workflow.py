@@ -1,7 +1,7 @@
-"""What Argo, which runs the steps for Kubeflow Pipelines, knows of a run and the API v2beta1 does not say.
+"""Read details of a run from Argo, which runs the steps for Kubeflow Pipelines.
 
-That is why a step failed, whether its outputs came from the cache, and whether a person ended the run. The API v1beta1
-of the same server hands out Argo's Workflow, where it still exists.
+The API v2beta1 lacks them: why a step failed, whether its outputs came from the cache, and whether the run was
+cancelled. The API v1beta1 of the same server, where it still exists, returns Argo's Workflow.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 FAILED = ("Failed", "Error")
 POD_DELETED = "pod deleted"  # Argo's whole message for a pod that disappeared
 NOT_RETRIED = (
-    "its pod was deleted, as when its node is taken away; Kubeflow Pipelines does not retry that. Submit the run again."
+    "its pod was deleted, for instance with its node; Kubeflow Pipelines does not retry that. Submit the run again."
 )
 
 
@@ -21,7 +21,7 @@ class Workflow:
     """An Argo Workflow.
 
     Attributes:
-        spec, status: As Argo writes them.
+        spec, status: As in Argo's manifest.
     """
 
     spec: Mapping[str, Any]
@@ -29,18 +29,18 @@ class Workflow:
 
     @property
     def was_terminated(self) -> bool:
-        """Whether Kubeflow Pipelines was asked to end it, which sets a deadline of 0 seconds."""
+        """Whether Kubeflow Pipelines terminated the workflow, by a deadline of 0 seconds."""
         return self.spec.get("activeDeadlineSeconds") == 0
 
     @property
     def message(self) -> str:
-        """Why it failed as a whole."""
+        """Reason for the failure of the workflow as a whole."""
         return self.status.get("message") or ""
 
     def find_message(self, step: str) -> str:
-        """Why the last attempt of a step failed: what its container left behind, or why its pod did not start."""
+        """Find why a step's last attempt failed: its termination message, or why its pod did not start."""
         nodes = [node for node in self._list_nodes(step) if node.get("phase") in FAILED and node.get("message")]
-        # A node around the attempts has a message of its own, which says less.
+        # The node around the attempts has a less specific message.
         nodes = [node for node in nodes if node.get("type") in ("Pod", "Plugin")] or nodes
         last = max(nodes, key=lambda node: (node.get("finishedAt") or "", node.get("displayName") or ""), default={})
         message = last.get("message", "")
@@ -52,7 +52,7 @@ class Workflow:
         return phases == ["Skipped"]
 
     def _list_nodes(self, step: str) -> list[Mapping[str, Any]]:
-        """A step's nodes: its driver, itself, and those within it."""
+        """List a step's nodes: its driver, itself, and those within it."""
         nodes = list(dict(self.status.get("nodes") or {}).values())
         own = [node for node in nodes if node.get("displayName") in (step, f"{step}-driver")]
         ids = {node.get("id") for node in own}
@@ -63,7 +63,7 @@ UNKNOWN = Workflow({}, {})
 
 
 def read_workflow(run: Any) -> Workflow:
-    """Take the Workflow from an answer of `GET /apis/v1beta1/runs/{id}`; UNKNOWN when it has none."""
+    """Read the Workflow from an answer of `GET /apis/v1beta1/runs/{id}`; UNKNOWN if it has none."""
     try:
         manifest = json.loads(run["pipeline_runtime"]["workflow_manifest"])
         return Workflow(manifest.get("spec") or {}, manifest.get("status") or {})

@@ -1,4 +1,4 @@
-"""Check that a region has the machine type and the accelerator, that they fit together, and that the quota suffices.
+"""Check that a region has the machine type and the accelerator, that they are compatible, and that the quota suffices.
 
 Vertex AI's machines are Compute Engine's, which lists them by zone; in some regions Vertex AI offers fewer of them.
 """
@@ -18,20 +18,20 @@ from pipelines.platforms.vertex.profile import DEFAULT_MACHINE, VertexProfile
 REGIONS_PAGE = "https://cloud.google.com/vertex-ai/docs/general/locations#accelerators"
 MACHINES_PAGE = "https://cloud.google.com/vertex-ai/docs/training/configure-compute#machine-types"
 QUOTA_PAGE = "https://console.cloud.google.com/iam-admin/quotas?project="
-# The only machines to which accelerators are attached, and the only accelerators; all others come with their machines.
+# The only machines that accelerators can be attached to, and those accelerators; others come with their machines.
 ATTACHED = "n1-"
 ATTACHABLE = {f"NVIDIA_TESLA_{name}" for name in ("K80", "P4", "P100", "T4", "V100")}
 
-Regions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # what Compute Engine has under one name, by region and zone
+Regions = Mapping[str, Mapping[str, Mapping[str, Any]]]  # Compute Engine's resources of one name, by region and zone
 
 
 def check_accelerator(google: Google, profile: VertexProfile) -> Finding:
-    """Whether the accelerator exists, and in this region."""
+    """Whether the accelerator exists in this region."""
     name = profile.accelerator or ""
     known = [known for known, value in AcceleratorType.__members__.items() if value]
     if name not in known:
         hint = suggest(name.replace("-", "_"), known, otherwise=f"see {REGIONS_PAGE}")
-        return fail(f"Vertex AI knows no {name};", hint)
+        return fail(f"Vertex AI has no {name};", hint)
     regions = find_regions(google, profile.project, "acceleratorTypes", name.lower().replace("_", "-"))
     if not regions:
         return skip(f"Compute Engine lists no {name}; see {REGIONS_PAGE}")
@@ -39,7 +39,7 @@ def check_accelerator(google: Google, profile: VertexProfile) -> Finding:
 
 
 def check_machine(google: Google, profile: VertexProfile) -> Finding:
-    """Whether the machine type exists in this region and takes the accelerator."""
+    """Whether the machine type exists in this region and supports the accelerator."""
     machine = profile.machine_type or DEFAULT_MACHINE
     accelerator, count = profile.accelerator, profile.accelerator_count
     regions = find_regions(google, profile.project, "machineTypes", machine)
@@ -59,11 +59,13 @@ def check_machine(google: Google, profile: VertexProfile) -> Finding:
         )
     if not accelerator or (machine.startswith(ATTACHED) and accelerator in ATTACHABLE):
         return found
-    return fail(f"{machine} cannot take {accelerator}.", f"Set machine_type to one that comes with it: {MACHINES_PAGE}")
+    return fail(
+        f"{machine} does not support {accelerator}.", f"Set machine_type to one with this accelerator: {MACHINES_PAGE}"
+    )
 
 
 def check_quota(google: Google, profile: VertexProfile) -> Finding:
-    """Whether the project may use as many accelerators in this region."""
+    """Whether the project's quota in this region covers the accelerators."""
     page, region, count = f"{QUOTA_PAGE}{profile.project}", profile.region, profile.accelerator_count
     for metric in name_quotas(profile.accelerator or "", spot=profile.spot):
         found = google.ask(
@@ -72,7 +74,7 @@ def check_quota(google: Google, profile: VertexProfile) -> Finding:
         )
         if found is None:
             continue
-        # By region; "" is every other region. A limit of 0 is left out of the answer, and -1 is no limit.
+        # By region; "" is every other region. The answer omits a limit of 0; -1 is no limit.
         limits = {
             bucket.get("dimensions", {}).get("region", ""): int(bucket.get("effectiveLimit", 0))
             for limit in found.get("consumerQuotaLimits", ())
@@ -80,13 +82,13 @@ def check_quota(google: Google, profile: VertexProfile) -> Finding:
         }
         limit = limits.get(region, limits.get("", 0))
         if limit == -1 or limit >= count:
-            return ok(f"{'unlimited' if limit == -1 else limit} of {metric} in {region}, without what is in use")
-        return fail(f"{limit} of {metric} in {region}, but the profile asks for {count}.", f"Ask for more: {page}")
+            return ok(f"{'unlimited' if limit == -1 else limit} of {metric} in {region}, including those in use")
+        return fail(f"{limit} of {metric} in {region}, but the profile needs {count}.", f"Request more: {page}")
     return skip(f"no quota of Vertex AI is known for {profile.accelerator}; see {page}")
 
 
 def find_regions(google: Google, project: str, kind: str, name: str) -> Regions:
-    """The regions and zones in which Compute Engine has something, and what it says about it there.
+    """Find the regions and zones in which Compute Engine has a resource, with its description.
 
     Args:
         kind: acceleratorTypes or machineTypes.
@@ -104,16 +106,16 @@ def find_regions(google: Google, project: str, kind: str, name: str) -> Regions:
 
 
 def judge_region(what: str, regions: Regions, region: str, *, page: str) -> Finding:
-    """Whether something is in a region, and where else."""
+    """Whether a resource is in a region; if not, in which others."""
     if region in regions:
         return ok(f"{what} is in {', '.join(sorted(regions[region]))}")
     if regions:
         return fail(f"{what} is not in {region}.", f"Choose another, or one of {', '.join(sorted(regions))}: {page}")
-    return fail(f"Compute Engine has {what} nowhere.", f"Choose another: {page}")
+    return fail(f"Compute Engine has {what} in no region.", f"Choose another: {page}")
 
 
 def name_quotas(accelerator: str, *, spot: bool) -> Iterable[str]:
-    """What Vertex AI may call the training quota of an accelerator: with the size of its memory, and without."""
+    """Return possible names of an accelerator's training quota: with the size of its memory, and without."""
     name = accelerator.lower().replace("_tesla", "")
     kind = "preemptible_" if spot else ""
     names = (name, re.sub(r"_[0-9]+gb$", "", name))

@@ -1,4 +1,4 @@
-"""Check what a profile on Vertex AI needs: who signs in, what they may do, and whether the region has all of it."""
+"""Check the requirements of a Vertex AI profile: credentials, permissions, bucket, and resources of the region."""
 
 import functools
 import re
@@ -23,11 +23,11 @@ LOCATIONS_PAGE = "https://cloud.google.com/vertex-ai/docs/general/locations"
 RUNS = tuple(f"aiplatform.pipelineJobs.{verb}" for verb in ("create", "get", "list", "cancel"))
 SCHEDULES = tuple(f"aiplatform.schedules.{verb}" for verb in ("create", "get", "list", "update", "delete"))
 ACT_AS = "iam.serviceAccounts.actAs"
-CONTINENTS = {"us": "us", "eu": "europe", "asia": "asia"}  # a bucket's multi-region, and how its regions begin
+CONTINENTS = {"us": "us", "eu": "europe", "asia": "asia"}  # a bucket's multi-region, and the prefix of its regions
 
 
 def for_profile(profile: VertexProfile) -> list[Check]:
-    """What a run, or a schedule, of this profile needs."""
+    """List the checks for the runs and schedules of this profile."""
     vertex, root, account = VertexChecks(profile), profile.pipeline_root, profile.service_account
     signed_in = ("credentials",)
     checks = [
@@ -60,7 +60,7 @@ def for_profile(profile: VertexProfile) -> list[Check]:
 
 
 class VertexChecks:
-    """The checks of one profile; those after `check_credentials` use what it found."""
+    """The checks of one profile; those after `check_credentials` use its credentials."""
 
     def __init__(self, profile: VertexProfile) -> None:
         self._profile = profile
@@ -70,19 +70,19 @@ class VertexChecks:
 
     @functools.cached_property
     def google(self) -> Google:
-        """Google's APIs, asked with the credentials that were found."""
-        assert self._credentials is not None  # every check that asks needs the one that finds them
+        """Client of Google's APIs, with the credentials that were found."""
+        assert self._credentials is not None  # every check that uses them needs the one that finds them
         return Google(self._credentials, project=self._profile.project)
 
     def find_token(self) -> str | None:
-        """The access token, for Google's own registries."""
+        """Return the access token, for Google's registries."""
         return self._credentials.token if self._credentials else None
 
     def check_credentials(self) -> Finding:
-        """Whether Google accepts the credentials, and whose they are, as far as they say."""
+        """Whether Google accepts the credentials, and whose they are, if known."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a person's credentials name no project that pays
+                warnings.simplefilter("ignore")  # about a user's credentials without a quota project
                 credentials, _ = google.auth.default(scopes=SCOPES)
             if not credentials.valid:
                 credentials.refresh(functools.partial(Request(), timeout=ANSWER_SECONDS))
@@ -90,30 +90,30 @@ class VertexChecks:
             raise errors.explain_sign_in(error, self._profile, asked="list its runs") from None
         self._credentials = credentials
         account = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
-        return ok(f"Google accepts those of {account or 'a person'}")
+        return ok(f"Google accepts those of {account or 'a user'}")
 
     def check_region(self) -> Finding:
-        """Whether Vertex AI is in the region."""
+        """Whether the region has Vertex AI."""
         region = self._profile.region
         url = f"{google_apis.AIPLATFORM}/v1/projects/{self._profile.project}/locations"
         pages = self.google.pages(url, {"pageSize": "200"})
         known = sorted(each["locationId"] for page in pages for each in page.get("locations", ()))
         if not known:
-            return skip(f"Vertex AI lists no regions to {self._profile.project}; see {LOCATIONS_PAGE}")
+            return skip(f"Vertex AI lists no regions for {self._profile.project}; see {LOCATIONS_PAGE}")
         if region in known:
             return ok(f"{region} has Vertex AI")
         hint = suggest(region, known, otherwise="choose another.")
         return fail(f"Vertex AI is not in {region};", f"{hint} See {LOCATIONS_PAGE}")
 
     def check_service(self) -> Finding:
-        """Whether the API answers in the region and shows the project's runs."""
+        """Whether the API answers in the region and lists the project's runs."""
         connection = Connection(self._profile)
         request = ListPipelineJobsRequest(parent=self._profile.parent, page_size=1)
         connection.send(connection.pipelines.list_pipeline_jobs, request, asked="list its runs")
-        return ok(f"answers in {self._profile.region} and shows the runs of {self._profile.project}")
+        return ok(f"answers in {self._profile.region} and lists the runs of {self._profile.project}")
 
     def check_permissions(self) -> Finding:
-        """Whether the user may start, follow and cancel runs, and manage schedules where the profile has some."""
+        """Whether the user may start, follow and cancel runs, and manage schedules if the profile has any."""
         project, has_schedules = self._profile.project, bool(self._profile.schedules)
         url = f"{google_apis.PROJECTS}/v1/projects/{project}:testIamPermissions"
         missing = self.google.find_missing(url, (*RUNS, *SCHEDULES) if has_schedules else RUNS)
@@ -121,22 +121,22 @@ class VertexChecks:
             return fail(f"there is no project {project}, or you may not see it.", "See their ids: gcloud projects list")
         if missing:
             grant = errors.GRANT.format(project=project, role="roles/aiplatform.user")
-            return fail(f"you lack {', '.join(missing)} on {project}.", f"Its owner grants them: {grant}")
+            return fail(f"you lack {', '.join(missing)} on {project}.", f"Ask its owner to run: {grant}")
         return ok(f"you may start, follow and cancel runs{', and manage schedules' if has_schedules else ''}")
 
     def check_location(self) -> Finding:
-        """Whether the bucket is where the machines are."""
+        """Whether the bucket is in the region of the machines."""
         bucket, region = self._bucket, self._profile.region
         facts = self.google.ask(self._bucket_url, {"fields": "location,locationType,customPlacementConfig"}) or {}
         location = str(facts.get("location", "")).lower()
         if not location:
-            return skip(f"nothing says where {bucket} is; look: gcloud storage buckets describe {bucket}")
+            return skip(f"the location of {bucket} is unknown; to see it: gcloud storage buckets describe {bucket}")
         parts = [part.lower() for part in (facts.get("customPlacementConfig") or {}).get("dataLocations", ())]
         if region in (location, *parts) or region.partition("-")[0] == CONTINENTS.get(location):
             return ok(f"{bucket} is in {location}")
         return warn(
-            f"{bucket} is in {location}, the runs in {region}: slower, and transfers between them are paid for.",
-            f"Make one there: gcloud storage buckets create gs://NAME --location {region}",
+            f"{bucket} is in {location}, the runs in {region}: transfers between them are slower and cost money.",
+            f"Create one there: gcloud storage buckets create gs://NAME --location {region}",
         )
 
     def check_account(self) -> Finding:
@@ -144,8 +144,8 @@ class VertexChecks:
         account, project = self._profile.service_account, self._profile.project
         if not account:
             return ok(
-                "none is named: the steps run as the project's Compute Engine account, which usually may do more than "
-                "they need"
+                "none is set: the steps run as the project's Compute Engine account, which usually has more "
+                "permissions than they need"
             )
         missing = self.google.find_missing(
             f"{google_apis.IAM}/v1/projects/-/serviceAccounts/{account}:testIamPermissions", (ACT_AS,)
@@ -153,18 +153,18 @@ class VertexChecks:
         if missing is None:
             return fail(
                 f"there is no {account}.",
-                f"Make it: gcloud iam service-accounts create {account.partition('@')[0]} --project {project}",
+                f"Create it: gcloud iam service-accounts create {account.partition('@')[0]} --project {project}",
             )
         if missing:
             return fail(
                 f"you may not start runs that act as {account}.",
-                f"Its owner lets them: gcloud iam service-accounts add-iam-policy-binding {account} --project "
+                f"Ask its owner to run: gcloud iam service-accounts add-iam-policy-binding {account} --project "
                 f"{project} --role roles/iam.serviceAccountUser --member user:EMAIL",
             )
         return ok(f"runs may act as {account}")
 
     def check_steps(self) -> Finding:
-        """Whether the steps' account may read and write at the pipeline root. Only the account itself can ask."""
+        """Whether the steps' account may read and write at the pipeline root. Only the account itself can query it."""
         account = self._profile.service_account or ""
         permissions = (*shared_checks.READ, *shared_checks.WRITE)
         url = f"{self._bucket_url}/iam/testPermissions"
@@ -172,12 +172,12 @@ class VertexChecks:
             granted = self.google.act_as(account).ask(url, {"permissions": permissions}) or {}
         except NotCheckedError:
             return skip(
-                f"only {account} itself can ask, and you may not act as it here (role Service Account Token Creator); "
-                f"look: gcloud storage buckets get-iam-policy {self._bucket}"
+                f"only {account} itself can check this, and you may not impersonate it (role Service Account Token "
+                f"Creator); to see its roles: gcloud storage buckets get-iam-policy {self._bucket}"
             )
         if missing := [each for each in permissions if each not in granted.get("permissions", ())]:
-            mend = shared_checks.mend_bucket(self._bucket, "objectUser", f"serviceAccount:{account}")
-            return fail(f"{account} lacks {', '.join(missing)} on {self._bucket}.", mend)
+            remedy = shared_checks.mend_bucket(self._bucket, "objectUser", f"serviceAccount:{account}")
+            return fail(f"{account} lacks {', '.join(missing)} on {self._bucket}.", remedy)
         return ok(f"{account} can read and write to {self._bucket}")
 
     def check_key(self) -> Finding:

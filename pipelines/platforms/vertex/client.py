@@ -1,10 +1,10 @@
 """Vertex AI Pipelines: the `PlatformClient` of a profile (`pipelines/platforms/base.py`).
 
-It calls the generated clients of `aiplatform_v1`, not `aiplatform.PipelineJob` and `PipelineJobSchedule`. Those were
-tried on the played server. They try nothing again, so that a transient error starts no run and a lost answer leaves a
-schedule that nobody knows of; cancelling, pausing and deleting take no deadline; `submit` makes the bucket of the
-artifacts where it is missing; endpoint and sign-in are global to the process; the pipeline must be a file; and they
-take a second longer to import. What they would save is the message in `requests.py`, which a test compares with theirs.
+It calls the generated clients of `aiplatform_v1`, not `aiplatform.PipelineJob` and `PipelineJobSchedule`. Tests against
+the simulated server showed that those never retry, so that a transient error starts no run and a lost answer leaves an
+unknown schedule; cancelling, pausing and deleting have no deadline; `submit` creates a missing bucket for artifacts;
+endpoint and sign-in are global to the process; the pipeline must be a file; and the import takes a second longer. They
+would only save building the message in `requests.py`, which a test compares with theirs.
 """
 
 import contextlib
@@ -56,18 +56,18 @@ class Vertex:
         return self._start(build_request(self._profile, job, name))
 
     def link(self, run_id: str) -> str:
-        """The page of a run in Google's console."""
+        """Return the address of a run's page in Google's console."""
         return (
             f"https://console.cloud.google.com/vertex-ai/locations/{self._profile.region}/pipelines/runs/{run_id}"
             f"?project={self._profile.project}"
         )
 
     def read_run(self, run_id: str) -> RunState:
-        """The state of a run now."""
+        """Return the current state of a run."""
         return runs.read_state(self._read_job(run_id))
 
     def cancel(self, run_id: str) -> None:
-        """Ask a run to end; one that has ended already is left as it is."""
+        """Request the cancellation of a run; one that has already ended is left unchanged."""
         request = types.CancelPipelineJobRequest(name=f"{self._profile.parent}/pipelineJobs/{run_id}")
         try:
             self._connection.ask(self._pipelines.cancel_pipeline_job, request, asked=f"cancel the run {run_id}")
@@ -76,30 +76,30 @@ class Vertex:
                 raise
 
     def find_artifacts(self, run_id: str) -> dict[tuple[str, str], str]:
-        """The gs:// addresses of a run's artifacts, by step and output."""
+        """Return the gs:// addresses of a run's artifacts, by step and output."""
         return runs.read_artifacts(self._read_job(run_id))
 
     def check_schedule(self, schedule: Schedule) -> None:
-        """Refuse with SettingError a cron expression or a time zone that Vertex AI can't do.
+        """Raise SettingError for a cron expression or a time zone that Vertex AI does not support.
 
-        It knows every time zone of the IANA database, and allows the numbers of runs that a profile may ask for.
+        It supports every time zone of the IANA database, and every max_concurrency of a profile.
         """
         cron.read_zone(schedule.time_zone)
         cron.normalise(schedule.cron)
 
     def list_schedules(self) -> list[Existing]:
-        """Every schedule in this project and region."""
+        """List all schedules in the project and region."""
         return [read_existing(schedule) for schedule in self._read_schedules()]
 
     def create_schedule(self, schedule: Schedule, job: Job, mark: Mark) -> Existing:
-        """Make a schedule, paused where `schedule.paused` is true.
+        """Create a schedule, paused if `schedule.paused` is true.
 
-        Vertex AI makes schedules active and pauses them afterwards; one that could not be paused is deleted again.
+        Vertex AI creates schedules active; one that cannot be paused afterwards is deleted again.
         """
         new, token = build_schedule(self._profile, schedule, job, mark), secrets.token_hex(8)
         new.create_pipeline_job_request.pipeline_job.labels[REQUEST_LABEL] = token
         request = types.CreateScheduleRequest(parent=self._profile.parent, schedule=new)
-        asked = f"make the schedule {new.display_name}"
+        asked = f"create the schedule {new.display_name}"
         made = retrying.create(
             lambda: self._connection.send(self._schedules.create_schedule, request, asked=asked),
             lambda: next(
@@ -122,17 +122,17 @@ class Vertex:
         return read_existing(self._read_schedule(id))
 
     def pause_schedule(self, id: str) -> None:
-        """Let it fire nothing until it is resumed; one that is paused stays so."""
+        """Stop a schedule from starting runs until it is resumed; a paused one stays paused."""
         request = types.PauseScheduleRequest(name=self._name_schedule(id))
         self._change(self._schedules.pause_schedule, request, f"pause the schedule {id}", VertexSchedule.State.PAUSED)
 
     def resume_schedule(self, id: str) -> None:
-        """Let it fire again, from the next time on; one that is active stays so."""
+        """Let a schedule start runs again, from its next time on; an active one stays active."""
         request = types.ResumeScheduleRequest(name=self._name_schedule(id), catch_up=False)
         self._change(self._schedules.resume_schedule, request, f"resume the schedule {id}", VertexSchedule.State.ACTIVE)
 
     def delete_schedule(self, id: str) -> None:
-        """Delete it and wait until it is gone; one that is gone already is left so. Runs that it started go on."""
+        """Delete a schedule and wait for the end; a missing one is no error. The runs that it started continue."""
         request, asked = types.DeleteScheduleRequest(name=self._name_schedule(id)), f"delete the schedule {id}"
         deadline = time.monotonic() + DELETE_SECONDS
         with contextlib.suppress(MissingError):
@@ -149,7 +149,7 @@ class Vertex:
                 raise PlatformError(f"{self._profile.title} could not {asked}: {operation.error.message}")
 
     def run_schedule(self, id: str, *, name: str) -> str:
-        """Start a run now with the pipeline and parameters that the schedule has, and return the run's id."""
+        """Start a run now with the schedule's pipeline and parameters, and return the run's id."""
         schedule = self._read_schedule(id)
         if "create_pipeline_job_request" not in schedule:
             raise ConflictError(f"The schedule {id} ({schedule.display_name}) starts no pipeline, so it cannot be run.")
@@ -166,7 +166,7 @@ class Vertex:
             try:
                 return self._connection.send(self._pipelines.create_pipeline_job, request, asked=asked)
             except ConflictError:
-                # The id is taken: by an earlier try of ours whose answer was lost, or by somebody else.
+                # The id is taken: by an earlier try whose answer was lost, or by others.
                 if found := find():
                     return found
                 raise
@@ -188,7 +188,7 @@ class Vertex:
 
     def _read_schedules(self) -> list[VertexSchedule]:
         request = types.ListSchedulesRequest(parent=self._profile.parent, page_size=PAGE_SIZE)
-        # All pages within one call, since each is fetched only when it is reached.
+        # All pages within one call, since pages are fetched lazily.
         return self._connection.ask(
             lambda request, **options: list(self._schedules.list_schedules(request, **options)),
             request,
@@ -206,6 +206,6 @@ class Vertex:
         try:
             self._connection.ask(method, request, asked=asked)
         except ConflictError:
-            # Refused because an earlier try, whose answer was lost, has done it; or because the schedule has ended.
+            # Refused because an earlier try, whose answer was lost, has succeeded; or because the schedule has ended.
             if self._read_schedule(request.name.rpartition("/")[2]).state != desired:
                 raise

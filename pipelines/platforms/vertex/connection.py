@@ -1,4 +1,4 @@
-"""The connection to Vertex AI: sign-in with Google's credentials, one channel for all services, one way to send."""
+"""The connection to Vertex AI: sign-in with Google's credentials, one channel for all services, error handling."""
 
 import functools
 from collections.abc import Callable
@@ -19,8 +19,8 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 REQUEST_SECONDS = 30.0
 SIGN_IN_SECONDS = 30.0
 RECONNECT_MILLISECONDS = 1000  # doubled with each try, by gRPC itself
-# A connection that died unnoticed, as when a laptop slept, would be used for another quarter of an hour: while a call
-# waits, the server is pinged.
+# While a call waits, the server is pinged: a connection lost unnoticed, for instance while a laptop slept, would
+# otherwise be used for another quarter of an hour.
 QUIET_MILLISECONDS = 20_000
 PING_MILLISECONDS = 8_000
 UNLIMITED = -1  # a pipeline with its schedule's history can be larger than gRPC's 4 MB
@@ -55,7 +55,7 @@ class Connection:
             self._credentials, _ = google.auth.default(scopes=SCOPES)
         except GoogleAuthError as error:
             raise errors.explain_sign_in(error, profile, asked="connect") from None
-        # One channel for all: the services share their host, and so the encryption and the sign-in.
+        # One channel for all services: they share host, encryption and sign-in.
         channel = secure_authorized_channel(
             self._credentials, self._request, host if ":" in host else f"{host}:443", options=options
         )
@@ -68,17 +68,17 @@ class Connection:
         self.metadata: MetadataServiceClient = open_service(MetadataServiceClient)
 
     def send(self, method: Callable[..., T], request: object, *, asked: str) -> T:
-        """Send one request, once.
+        """Send one request, without retrying.
 
         Args:
-            method: Of one of the services.
-            asked: What it is to do, for the error: "start the run X".
+            method: A method of one of the services.
+            asked: The purpose of the request, for the message: "start the run X".
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         try:
-            # What gRPC says of credentials that have expired helps nobody, so they are renewed before.
+            # gRPC's message for expired credentials is useless, so refresh first.
             if not self._credentials.valid:
                 self._credentials.refresh(self._request)
             answer = method(request, retry=None, timeout=REQUEST_SECONDS)
@@ -90,9 +90,9 @@ class Connection:
         return answer
 
     def ask(self, method: Callable[..., T], request: object, *, asked: str) -> T:
-        """Send a request that changes nothing, or the same when repeated; transient errors are tried again.
+        """Send an idempotent request; retry after transient errors.
 
         Raises:
-            PlatformError: One of its classes, by what went wrong.
+            PlatformError: The subclass depends on the cause.
         """
         return retrying.call(lambda: self.send(method, request, asked=asked))

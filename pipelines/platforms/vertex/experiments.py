@@ -17,29 +17,29 @@ from pipelines.platforms.vertex.connection import Connection
 
 SCHEMA = "system.Experiment"
 SCHEMA_VERSION = "0.0.1"
-TENSORBOARD_ONLY = "tensorboard_link"  # in the metadata of an experiment that belongs to a CustomJob
-CONTEXT_SECONDS = 30.0  # Vertex AI enters a run into its metadata some seconds after the start
+TENSORBOARD_ONLY = "tensorboard_link"  # in the metadata of a CustomJob's experiment
+CONTEXT_SECONDS = 30.0  # Vertex AI adds a run to its metadata some seconds after the start
 POLL_SECONDS = 1.0
 
 
 def add_to_experiment(connection: Connection, run_name: str, experiment: str) -> None:
-    """Add a run to an experiment, which is made where it is missing. A failure is reported, and the run goes on.
+    """Add a run to an experiment; create the experiment if it is missing. A failure is reported; the run continues.
 
     Args:
-        run_name: Its resource name.
+        run_name: The resource name of the run.
     """
     try:
-        run = _wait_for_context(connection, run_name)  # first: a project's first run makes the metadata store
+        run = _wait_for_context(connection, run_name)  # first: a project's first run creates the metadata store
         context = _ensure_experiment(connection, experiment)
         request = AddContextChildrenRequest(context=context, child_contexts=[run])
         asked = f"add the run to the experiment {experiment}"
         connection.ask(connection.metadata.add_context_children, request, asked=asked)
     except PlatformError as error:
-        say(f"The run goes on, but is not shown in the experiment {experiment}: {error}")
+        say(f"The run continues, but is not shown in the experiment {experiment}: {error}")
 
 
 def _wait_for_context(connection: Connection, run_name: str) -> str:
-    """Return the resource name of the run's own context."""
+    """Wait for the run's context and return its resource name."""
     request, asked = GetPipelineJobRequest(name=run_name), f"find {run_name} in its metadata"
     deadline = time.monotonic() + CONTEXT_SECONDS
     while True:
@@ -47,14 +47,12 @@ def _wait_for_context(connection: Connection, run_name: str) -> str:
         if name := job.job_detail.pipeline_run_context.name:
             return name
         if time.monotonic() > deadline:
-            raise TransientError(
-                f"Vertex AI did not enter the run into its metadata within {CONTEXT_SECONDS:g} seconds."
-            )
+            raise TransientError(f"Vertex AI did not add the run to its metadata within {CONTEXT_SECONDS:g} seconds.")
         time.sleep(POLL_SECONDS)
 
 
 def _ensure_experiment(connection: Connection, experiment: str) -> str:
-    """Return the resource name of the experiment's context, which is made where it is missing."""
+    """Return the resource name of the experiment's context; create it if it is missing."""
     profile, metadata = connection.profile, connection.metadata
     name = MetadataServiceClient.context_path(profile.project, profile.region, "default", experiment)
     new = CreateContextRequest(
@@ -75,8 +73,8 @@ def _ensure_experiment(connection: Connection, experiment: str) -> str:
         context = find()
     except MissingError:
         try:
-            context = connection.ask(metadata.create_context, new, asked=f"make the experiment {experiment}")
-        except ConflictError:  # made by somebody else, or by an earlier try whose answer was lost
+            context = connection.ask(metadata.create_context, new, asked=f"create the experiment {experiment}")
+        except ConflictError:  # created by others, or by an earlier try whose answer was lost
             context = find()
     if context.schema_title != SCHEMA or TENSORBOARD_ONLY in context.metadata:
         raise ConflictError(

@@ -1,6 +1,6 @@
-"""Read Google's REST APIs about machines, quotas and permissions, with the user's credentials; every call only reads.
+"""Read machines, quotas and permissions from Google's REST APIs, with the user's credentials; every call only reads.
 
-Their own client libraries would be installed for these few calls alone.
+The client libraries are not worth installing for these few calls.
 """
 
 import textwrap
@@ -20,8 +20,8 @@ from pipelines.checks import NotCheckedError
 from pipelines.platforms.vertex.connection import SCOPES
 
 ANSWER_SECONDS = 8.0
-PAGES = 20  # at most of one list: a check must end soon
-LONGEST_ANSWER = 300  # characters of the address and Google's own words that are repeated
+PAGES = 20  # at most, of one list: a check must end soon
+LONGEST_ANSWER = 300  # characters of the address and Google's message that are quoted
 
 AIPLATFORM = "https://aiplatform.googleapis.com"
 COMPUTE = "https://compute.googleapis.com"
@@ -33,12 +33,12 @@ STORAGE = "https://storage.googleapis.com"
 
 
 class Google:
-    """Google's APIs, asked in the name of whoever the credentials belong to.
+    """A client of Google's APIs.
 
-    Every method raises NotCheckedError where an API cannot be reached or refuses to answer.
+    Every method raises NotCheckedError if an API cannot be reached or refuses to answer.
 
     Args:
-        project: Named in the commands that enable an API.
+        project: The project in the commands that enable an API.
     """
 
     def __init__(self, credentials: Credentials, *, project: str) -> None:
@@ -48,17 +48,17 @@ class Google:
     def ask(
         self, url: str, query: Mapping[str, str | Sequence[str]] | None = None, *, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any] | None:
-        """Read a resource, or call a method that only reads; None when the resource is missing.
+        """Read a resource, or call a method that only reads; None if the resource is missing.
 
         Args:
-            body: What a method takes; a resource takes none.
+            body: The argument of a method; None for a resource.
 
         Raises:
-            NotCheckedError: The API does not say.
+            NotCheckedError: The API cannot be reached or refuses to answer.
         """
         host = url.split("/")[2]
         try:
-            # The session would otherwise wait for minutes to renew a token.
+            # Without a limit, the session would try for minutes to refresh a token.
             answer = self._session.request(
                 "POST" if body else "GET",
                 url,
@@ -90,10 +90,10 @@ class Google:
         raise NotCheckedError(f"{host} answers {answer.status_code} ({words}).")
 
     def pages(self, url: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """Read a list page by page; one empty page when what holds it is missing.
+        """Read a list page by page; one empty page if the resource is missing.
 
         Raises:
-            NotCheckedError: The API does not say.
+            NotCheckedError: The API cannot be reached or refuses to answer.
         """
         token: dict[str, str] = {}
         for _ in range(PAGES):
@@ -104,22 +104,22 @@ class Google:
             token = {"pageToken": page["nextPageToken"]}
 
     def find_missing(self, url: str, permissions: Sequence[str]) -> list[str] | None:
-        """Which permissions on a resource are missing; None when the resource is.
+        """Return the missing permissions on a resource; None if the resource is missing.
 
         Args:
-            url: Of the resource's method testIamPermissions.
+            url: The address of the resource's method testIamPermissions.
 
         Raises:
-            NotCheckedError: The API does not say.
+            NotCheckedError: The API cannot be reached or refuses to answer.
         """
         answer = self.ask(url, body={"permissions": list(permissions)})
         return None if answer is None else [each for each in permissions if each not in answer.get("permissions", ())]
 
     def act_as(self, account: str) -> "Google":
-        """The same APIs, asked in the name of a service account for five minutes.
+        """Return a client that impersonates a service account for five minutes.
 
         Raises:
-            NotCheckedError: Whoever signed in may not act as it.
+            NotCheckedError: The user may not impersonate it.
         """
         url = f"{IAM_CREDENTIALS}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"
         if (answer := self.ask(url, body={"scope": SCOPES, "lifetime": "300s"})) is None:

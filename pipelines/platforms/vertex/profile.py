@@ -1,4 +1,4 @@
-"""A profile with `platform = "vertex"`: its keys in `mnist.toml`, and what it asks Vertex AI for."""
+"""A profile with `platform = "vertex"`: its keys in `mnist.toml`, and the placement of its steps."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,10 +13,10 @@ from pipelines.profiles import Bucket, Profile, Text, form
 from pipelines.steps import STEPS, Step
 from pipelines.training import Placement
 
-LONGEST_RETRY_WAIT = "3600s"  # the longest that Vertex AI takes
-DEFAULT_MACHINE = "n1-standard-8"  # on Spot capacity without an accelerator; with one, a profile names its machine
+LONGEST_RETRY_WAIT = "3600s"  # Vertex AI's limit
+DEFAULT_MACHINE = "n1-standard-8"  # on Spot capacity without an accelerator; with one, machine_type is required
 
-LABELS = "labels of at most 63 of a-z, 0-9, _ and -, keys with a letter first"
+LABELS = "labels of at most 63 of a-z, 0-9, _ and -, keys starting with a letter"
 LabelKey = Annotated[str, form(r"[a-z][a-z0-9_-]{0,62}", LABELS)]
 LabelValue = Annotated[str, form(r"[a-z0-9_-]{0,63}", LABELS)]
 
@@ -27,13 +27,13 @@ class VertexProfile(Profile):
     Attributes:
         project: The project's id: "my-project".
         region: "europe-west4".
-        network: The Compute Engine network that the machines join; None joins none of the project's.
+        network: The Compute Engine network that the machines join; None for none of the project's.
         encryption_key: A key of Cloud KMS in the same region.
         labels: Labels of every run.
         machine_type: The machine of the training step: "g2-standard-8". None lets Vertex AI choose one for
-            `resources`; on Spot capacity it means n1-standard-8.
-        spot: Whether training runs on Spot capacity, which costs less and may be taken away.
-        endpoint: The API's "host" or "host:port"; None is the region's public one.
+            `resources`; on Spot capacity, it is n1-standard-8.
+        spot: Whether training runs on Spot capacity, which costs less and may be preempted.
+        endpoint: The API's "host" or "host:port"; None for the region's public one.
     """
 
     identity_keys: ClassVar = Profile.identity_keys | {"project", "region", "endpoint"}
@@ -51,7 +51,7 @@ class VertexProfile(Profile):
 
     @property
     def trains_in_custom_job(self) -> bool:
-        """Whether training runs as a CustomJob: the only way to name a machine type, or to use Spot capacity."""
+        """Whether training runs as a CustomJob: the only way to choose a machine type or Spot capacity."""
         return self.spot or self.machine_type is not None
 
     @model_validator(mode="after")
@@ -63,7 +63,7 @@ class VertexProfile(Profile):
             )
         if self.spot and self.accelerator and not self.machine_type:
             raise ValueError(
-                f"has spot and the accelerator {self.accelerator} without machine_type; expected a machine that takes "
+                f"has spot and the accelerator {self.accelerator} without machine_type; expected a machine with "
                 'it, such as machine_type = "g2-standard-8" for NVIDIA_L4.'
             )
         if self.trains_in_custom_job and any(STEPS[name].trains for name in self.resources):
@@ -75,16 +75,16 @@ class VertexProfile(Profile):
 
     @property
     def title(self) -> str:
-        """Vertex AI with the project and region."""
+        """Name of the platform, with project and region."""
         return f"Vertex AI ({self.project}, {self.region})"
 
     @property
     def parent(self) -> str:
-        """The resource name of the project's region, under which runs and schedules are kept."""
+        """Resource name of the project's region, the parent of runs and schedules."""
         return f"projects/{self.project}/locations/{self.region}"
 
     def placement(self, images: Mapping[str, str]) -> Placement:
-        """Ask Vertex AI for resources; training gets a CustomJob where the profile names a machine or asks for Spot."""
+        """Return the placement: resources, and a CustomJob for training if the profile sets a machine type or Spot."""
 
         def equip(step: Step, task: pipeline_task.PipelineTask) -> None:
             if not (step.trains and self.trains_in_custom_job):
@@ -106,7 +106,7 @@ class VertexProfile(Profile):
                 accelerator_count=self.accelerator_count,
                 strategy="SPOT" if self.spot else "STANDARD",
                 restart_job_on_worker_restart=self.spot,
-                # A CustomJob inherits nothing from the pipeline that starts it.
+                # A CustomJob inherits nothing from its pipeline.
                 service_account=self.service_account or "",
                 network=self.network or "",
                 encryption_spec_key_name=self.encryption_key or "",

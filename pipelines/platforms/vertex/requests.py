@@ -1,4 +1,4 @@
-"""The messages that start a run or make a schedule on Vertex AI. Pure: nothing is sent from here."""
+"""Build the messages that start a run or create a schedule on Vertex AI. Pure: nothing is sent from here."""
 
 from collections.abc import Mapping
 from dataclasses import astuple
@@ -15,20 +15,20 @@ from pipelines.platforms.base import Mark
 from pipelines.platforms.vertex.profile import VertexProfile
 from pipelines.profiles import Schedule
 
-MARK_LABELS = ("mnist-profile", "mnist-schedule", "mnist-content")  # for the fields of a Mark, in their order
-# Distinguishes what one command made from what another made under the same name, when an answer got lost.
+MARK_LABELS = ("mnist-profile", "mnist-schedule", "mnist-content")  # for the fields of a Mark, in this order
+# Distinguishes the creations of two commands under the same name, if an answer was lost.
 REQUEST_LABEL = "mnist-request"
 CODE_LABEL = "mnist-code"
 
 
 def build_request(profile: VertexProfile, job: Job, name: str) -> CreatePipelineJobRequest:
-    """The request that starts a run.
+    """Build the request that starts a run.
 
     Args:
         name: Becomes the run's id, so that one request cannot start two runs.
 
     Raises:
-        SettingError: Vertex AI does not take the compiled pipeline.
+        SettingError: Vertex AI does not support the compiled pipeline.
     """
     return CreatePipelineJobRequest(
         parent=profile.parent, pipeline_job=_build_job(profile, job, profile.labels, name), pipeline_job_id=name
@@ -36,7 +36,7 @@ def build_request(profile: VertexProfile, job: Job, name: str) -> CreatePipeline
 
 
 def build_schedule(profile: VertexProfile, schedule: Schedule, job: Job, mark: Mark) -> VertexSchedule:
-    """The schedule to make; each of its runs gets the mark as labels, since schedules have no labels of their own.
+    """Build a schedule; the mark becomes labels of its runs, since schedules have no labels.
 
     Raises:
         SettingError: The cron expression or the time zone is refused, or the end has passed.
@@ -56,10 +56,10 @@ def build_schedule(profile: VertexProfile, schedule: Schedule, job: Job, mark: M
     return VertexSchedule(
         display_name=title,
         cron=f"TZ={schedule.time_zone} {cron.normalise(schedule.cron)}",
-        # Vertex AI refuses a start in the past, which would change nothing.
+        # Left out if it is in the past, which Vertex AI refuses.
         start_time=start if start and start > now else None,
         end_time=end,
-        # The first counts calls that start runs, the second the runs themselves until they end.
+        # The first limits calls that start runs, the second active runs.
         max_concurrent_run_count=schedule.max_concurrency,
         max_concurrent_active_run_count=schedule.max_concurrency,
         allow_queueing=False,
@@ -72,8 +72,8 @@ def build_schedule(profile: VertexProfile, schedule: Schedule, job: Job, mark: M
 def _build_job(profile: VertexProfile, job: Job, labels: Mapping[str, str], title: str) -> PipelineJob:
     if len(job.documents) != 1:
         raise SettingError(
-            f"The compiled pipeline has {len(job.documents)} YAML documents; expected one, since Vertex AI takes no "
-            'platform settings of Kubeflow. Compile it for a profile with platform = "vertex".'
+            f"The compiled pipeline has {len(job.documents)} YAML documents; expected one, since Vertex AI does not "
+            'support platform settings of Kubeflow. Compile it for a profile with platform = "vertex".'
         )
     return PipelineJob(
         display_name=title,

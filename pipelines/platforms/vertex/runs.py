@@ -1,4 +1,4 @@
-"""Read Vertex AI's pipeline jobs in the terms of `pipelines/platforms/base.py`. Pure: nothing is sent from here."""
+"""Convert Vertex AI's pipeline jobs to the classes of `pipelines/platforms/base.py`. Pure: nothing is sent."""
 
 from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, PipelineTaskDetail
 
@@ -25,14 +25,14 @@ TASK_STATES = {
     PipelineTaskDetail.State.CANCELLING: State.RUNNING,
     PipelineTaskDetail.State.CANCELLED: State.CANCELLED,
     PipelineTaskDetail.State.FAILED: State.FAILED,
-    # SKIPPED is Google's word for a step whose result of an earlier run is taken.
+    # SKIPPED is Google's term for a step with cached outputs.
     PipelineTaskDetail.State.SKIPPED: State.CACHED,
     PipelineTaskDetail.State.NOT_TRIGGERED: State.SKIPPED,
 }
 
 
 def read_state(job: PipelineJob) -> RunState:
-    """The states of a run and its steps. A state that this client does not know counts as running."""
+    """Read the states of a run and its steps. An unknown state counts as running."""
     tasks = []
     for name, detail in _find_steps(job).items():
         ended = "start_time" in detail and "end_time" in detail
@@ -42,7 +42,7 @@ def read_state(job: PipelineJob) -> RunState:
 
 
 def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
-    """The gs:// addresses of the steps' artifacts, by step and output."""
+    """Read the gs:// addresses of the steps' artifacts, by step and output."""
     return {
         (name, output): artifacts.artifacts[0].uri
         for name, detail in _find_steps(job).items()
@@ -52,9 +52,9 @@ def read_artifacts(job: PipelineJob) -> dict[tuple[str, str], str]:
 
 
 def _find_steps(job: PipelineJob) -> dict[str, PipelineTaskDetail]:
-    """The details of each step, without those of the pipeline itself and of groups of steps.
+    """Return the details of each step, without those of the pipeline itself and of groups of steps.
 
-    Of several tries of a step the last counts.
+    Of several tries of a step, the last counts.
     """
     details = sorted(job.job_detail.task_details, key=lambda detail: detail.task_id)
     return {detail.task_name: detail for detail in details if detail.task_name in STEPS}

@@ -1,4 +1,4 @@
-"""Read the schedules of Vertex AI, whoever made them. Pure: nothing is sent from here."""
+"""Read schedules of Vertex AI, the project's own or not. Pure: nothing is sent from here."""
 
 import re
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from pipelines.platforms.vertex.requests import MARK_LABELS
 
 
 def read_existing(schedule: Schedule) -> Existing:
-    """What a schedule says about itself."""
+    """Convert a schedule of Vertex AI."""
     labels = read_labels(schedule)
-    # Asked by `in`: for a missing key protobuf's maps answer an empty text.
+    # Tested by `in`: protobuf's maps return an empty text for a missing key.
     is_ours = all(label in labels for label in MARK_LABELS)
-    # "TZ=Europe/Berlin 0 6 * * *"; without a zone Vertex AI takes UTC.
+    # "TZ=Europe/Berlin 0 6 * * *"; without a zone, Vertex AI uses UTC.
     match = re.fullmatch(r"(?:CRON_)?TZ=(\S+)\s+(.*)", schedule.cron)
     time_zone, cron = (match[1], match[2]) if match else ("UTC", schedule.cron)
     return Existing(
@@ -31,5 +31,5 @@ def read_existing(schedule: Schedule) -> Existing:
 
 
 def read_labels(schedule: Schedule) -> Mapping[str, str]:
-    """The labels that the runs of a schedule get."""
+    """Return the labels of a schedule's runs."""
     return schedule.create_pipeline_job_request.pipeline_job.labels

@@ -86,7 +86,7 @@ def test_a_failure_half_way_leaves_what_was_there(digits, tmp_path):
 
 
 def test_fewer_images_than_promised_are_not_written(digits, tmp_path):
-    with pytest.raises(ValueError, match="60 images were given where 61 were promised"):
+    with pytest.raises(ValueError, match="got 60 images; expected 61"):
         write(tmp_path / "set", digits["x_test"], digits["y_test"], promised=61)
     assert list(tmp_path.iterdir()) == []
 
@@ -120,7 +120,7 @@ def test_parts_that_do_not_fit_each_other_are_refused(digits, tmp_path):
     write(tmp_path, digits["x_test"], digits["y_test"])
     fields = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(fields | {"count": 61}))
-    with pytest.raises(DataError, match=r"images.npy is uint8 \(60, 28, 28\).*promises uint8 \(61, 28, 28\)"):
+    with pytest.raises(DataError, match=r"images.npy is uint8 \(60, 28, 28\).*declares uint8 \(61, 28, 28\)"):
         read_dataset(tmp_path)
 
 

@@ -55,9 +55,9 @@ def test_blank_pictures_do_not_vote(digits):
             1.0,
             "light",
             False,
-            "Left the pictures as they are, as polarity=light asks, although 100% seem to have dark ink.",
+            "Left the pictures as they are, as set by polarity=light, although 100% seem to have dark ink.",
         ),
-        (1.0, "dark", True, "Inverted the pictures, as polarity=dark asks."),
+        (1.0, "dark", True, "Inverted the pictures, as set by polarity=dark."),
         (0.0, "dark", True, "although 100% of them seem to have light ink."),
     ],
 )

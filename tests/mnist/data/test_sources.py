@@ -148,16 +148,19 @@ def test_a_home_folder_can_be_written_as_a_tilde(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("s3://bucket/data", "s3://bucket/data: s3:// is not read; expected mnist, sample, a path, gs:// or https://."),
+        (
+            "s3://bucket/data",
+            "s3://bucket/data: s3:// is not supported; expected mnist, sample, a path, gs:// or https://.",
+        ),
         ("ftp://host/x", "Copy the data into a local folder and give its path."),
         ("file:///data", "Give the path alone, without file://."),
         ("https:///data.npz", "names no host; expected https://host/path"),
-        ("http://example.com/data.npz", "http:// is not read because data could be changed on the way"),
+        ("http://example.com/data.npz", "http:// is not supported because data could be altered in transit"),
         ("gs://", "gs://: names no bucket; expected gs://bucket/file or gs://bucket/folder"),
         ("mnsit", "mnsit: no such file or folder; did you mean mnist?"),
         ("MNIST", "MNIST: no such file or folder; did you mean mnist?"),
-        ("pictures/digit/0", "nothing in pictures is called digit: did you mean digits?"),
-        ("nowhere/data.npz", "nothing in the current folder is called nowhere: a relative path starts at"),
+        ("pictures/digit/0", "no digit in pictures; did you mean digits?"),
+        ("nowhere/data.npz", "no nowhere in the current folder; relative paths start at"),
     ],
 )
 def test_a_source_that_leads_nowhere_is_refused_with_a_hint(source, words):

@@ -74,7 +74,7 @@ def test_a_whole_bucket_can_be_a_source(bucket, tmp_path):
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("gs://no-such-bucket/data.npz", "no bucket no-such-bucket, or the object is gone. Check the address."),
+        ("gs://no-such-bucket/data.npz", "no bucket no-such-bucket, or the object was deleted. Check the address."),
         ("gs://digits/missing", "no such object, and none below it. Check the address for typing errors."),
         ("gs://digits/useless", "2 objects, none usable (a.txt, b.csv); expected PNG pictures."),
     ],

@@ -115,7 +115,7 @@ def test_a_web_page_is_not_taken_for_data(web, tmp_path):
 def test_a_wrong_checksum_is_refused(web, tmp_path):
     web.answers["/data.npz"] = [Answer(BODY)]
     error = refuse(f"{web.address}/data.npz", tmp_path, sha256="ab" * 32)
-    assert f"what arrived has the sha256 {SHA256}; expected abab" in str(error)
+    assert f"the downloaded file has the sha256 {SHA256}; expected abab" in str(error)
 
 
 def announcing(algorithm: str, content: bytes) -> dict[str, str]:
@@ -133,7 +133,7 @@ def announcing(algorithm: str, content: bytes) -> dict[str, str]:
 def test_a_checksum_that_the_server_announces_is_compared(web, tmp_path, algorithm):
     web.answers["/good"] = [Answer(BODY, headers=announcing(algorithm, BODY))]
     web.answers["/bad"] = [Answer(BODY, headers=announcing(algorithm, b"something else"))]
-    assert f"what arrived has the {algorithm} " in str(refuse(f"{web.address}/bad", tmp_path))
+    assert f"the downloaded file has the {algorithm} " in str(refuse(f"{web.address}/bad", tmp_path))
     download(f"{web.address}/good", tmp_path / "file", sha256=None)
 
 
@@ -182,14 +182,14 @@ def test_a_file_arrives_over_tls(files, tmp_path, monkeypatch):
 
 def test_http_is_read_from_this_machine_only(tmp_path):
     with pytest.raises(
-        DataError, match=r"http:// is not read because data could be changed on the way; expected https"
+        DataError, match=r"http:// is not supported because data could be altered in transit; expected https"
     ):
         download("http://example.com/data.npz", tmp_path / "file", sha256=None)
 
 
 def test_a_redirection_may_not_leave_https(web, tmp_path):
     web.answers["/data.npz"] = [Answer(status=302, headers={"Location": "http://example.com/data.npz"})]
-    with pytest.raises(DataError, match=r"http://example.com/data.npz: http:// is not read"):
+    with pytest.raises(DataError, match=r"http://example.com/data.npz: http:// is not supported"):
         download(f"{web.address}/data.npz", tmp_path / "file", sha256=None)
     assert list(tmp_path.iterdir()) == []
 

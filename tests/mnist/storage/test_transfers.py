@@ -159,7 +159,7 @@ def test_an_object_that_is_not_packed_as_it_says_is_refused(bucket, tmp_path):
     blob = bucket.blob("data.txt")
     blob.content_encoding = "gzip"
     blob.upload_from_string(b"plain")
-    with pytest.raises(DataError, match=r"data.txt: stored with the encoding gzip, but is not packed so"):
+    with pytest.raises(DataError, match=r"data.txt: stored with the encoding gzip, but is not gzipped"):
         fetch_file(bucket, tmp_path, "data.txt")
 
 

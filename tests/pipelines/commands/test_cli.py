@@ -54,7 +54,7 @@ def test_params_lists_every_parameter_with_its_default_and_meaning(tmp_path: Pat
         (["schedule", "plan", "--on", "docker"], "expected a profile of mnist.toml."),
         (
             ["run", "source=sample", "--runs", "/proc/runs"],
-            "/proc/runs: no run can be kept there (No such file or directory). Name a",
+            "/proc/runs: runs cannot be stored there (No such file or directory). Name a",
         ),
         (
             ["compile", "-o", "/proc/x.yaml"],
@@ -118,7 +118,7 @@ def test_help_lists_every_command_with_a_whole_sentence(tmp_path: Path) -> None:
 
 def test_help_of_run_lists_the_parameters_with_their_defaults(tmp_path: Path) -> None:
     shown = mnist("run", "-h", folder=tmp_path).stdout
-    assert re.search(r"^  epochs=5 +how often training", shown, re.MULTILINE)
+    assert re.search(r"^  epochs=5 +passes over the training images", shown, re.MULTILINE)
     assert re.search(r"^  validation_fraction=0.1 ", shown, re.MULTILINE)
 
 

@@ -315,7 +315,7 @@ def test_without_waiting_it_is_only_submitted_and_can_be_followed_and_cancelled_
     assert record(here)["state"] == "cancelled"
     again = mnist("cancel", run_id, "--on", "there")
     assert again.returncode == 0
-    assert again.stdout.startswith("has ended already, cancelled: http")
+    assert again.stdout.startswith("The run has already ended (cancelled): http")
     assert list(platform.runs()) == [run_id]
 
 
@@ -359,7 +359,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_go_on(project: Project, pla
     _, errors = process.communicate(timeout=30)
     [run_id] = platform.runs()
     assert process.returncode == 130
-    assert "the run goes on" in errors
+    assert "the run continues" in errors
     assert f"mnist cancel {run_id} --on there" in errors
     assert platform.state(run_id) in ("PENDING", "RUNNING")
 

@@ -159,7 +159,7 @@ def test_an_interrupted_apply_says_how_to_finish_it(schedule: ScheduleCommand, p
     code, _, complained = schedule("apply", "--prune")
     assert code == 130
     assert complained.endswith(
-        "To finish, including a schedule half replaced: mnist schedule apply --on prod --prune\n"
+        "To finish, including a half-replaced schedule: mnist schedule apply --on prod --prune\n"
     )
     assert complained.count("\n") == 1
     assert len(platform.existing) == 3
@@ -191,7 +191,7 @@ def test_the_list_shows_schedules_of_others_apart_without_control_characters(
     assert lines == [
         "ended    old                0 7 * * 1 UTC, since 2026-01-01 (5)",
         "paused   weekly-retraining  0 7 * * 1 UTC, since 2026-01-01 (6)",
-        "Made by others, never touched:",
+        "Created by others, never changed:",
         "active   nightly              0 7 * * 1 UTC, since 2026-01-01 (8, profile dev)",
         "active   some[bold]one's?[2J  @every 1h UTC, since 2026-01-01 (9)",
     ]
@@ -254,8 +254,8 @@ def test_an_interrupted_run_now_says_by_which_name_to_look_for_the_run(
     code, lines, complained = schedule("run-now", "weekly-retraining")
     assert (code, lines) == (130, [])
     assert complained == (
-        f"Interrupted. It is not known whether the run {names[0]} was started. Look for it by this name on the "
-        "platform's page of runs.\n"
+        f"Interrupted. The run {names[0]} may or may not have been started. Look for this name on the platform's page "
+        "of runs.\n"
     )
 
 
@@ -285,7 +285,7 @@ def test_a_schedule_that_exists_twice_is_paused_and_deleted_whole_but_not_resume
         code, _, complained = schedule(verb, "weekly-retraining")
         assert code == 1
         assert complained == (
-            "weekly-retraining: exists 2 times (6, 5), as an interrupted apply leaves it. Finish it: mnist schedule "
+            "weekly-retraining: exists 2 times (6, 5), left by an interrupted apply. To finish it: mnist schedule "
             "apply --on prod"
         )
     assert schedule("delete", "weekly-retraining")[0] == 0
@@ -315,8 +315,8 @@ def test_schedules_of_others_are_refused(schedule: ScheduleCommand, platform: Me
     ]
     put(platform, *others)
     for name, message in [
-        ("by-hand", "by-hand: was not made by this command, so [prod] does not touch it."),
-        ("8", "8: belongs to profile dev, so [prod] does not touch it."),
+        ("by-hand", "by-hand: was not created by this command, so [prod] does not change it."),
+        ("8", "8: belongs to profile dev, so [prod] does not change it."),
         ("nihgtly", "[prod] has no such schedule on the platform; did you mean nightly?"),
     ]:
         code, lines, complained = schedule(verb, name)

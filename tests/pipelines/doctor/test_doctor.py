@@ -278,7 +278,7 @@ def test_the_name_of_the_code_and_its_commit_are_reported(checkout: Path) -> Non
     assert "cannot read this checkout" in found.text
     (checkout / ".git").rename(checkout.parent / "elsewhere")
     assert machine.check_code().verdict is Verdict.OK
-    assert "no git checkout of its own" in machine.check_code().text
+    assert "not a git checkout" in machine.check_code().text
 
 
 def test_without_git_it_says_what_is_lost(checkout: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:  # noqa: F811
@@ -355,7 +355,7 @@ def test_mnist_is_recognized_by_its_content(tmp_path: Path, monkeypatch: pytest.
     np.savez(tmp_path / "mnist.npz", **arrays)
     found = data.check_file(tmp_path / "mnist.npz")
     assert found.verdict is Verdict.WARNING
-    assert "holds other data than MNIST (y_test)" in found.text
+    assert "can be read, but is not MNIST (y_test)" in found.text
 
 
 @pytest.mark.parametrize("cut", [10, 5000, -10])

@@ -60,7 +60,7 @@ def test_a_profile_that_has_all_it_needs_is_fine_and_nothing_is_changed(kubeflow
     )
     assert {name: each for name, each in found.items() if each.verdict is not Verdict.OK} == {}
     assert found["server"].text == "Kubeflow Pipelines 2.17.0 fits (the client is 2.17.0)"
-    assert found["experiment"].text == "experiments can be seen; mnist-training will be made by the first run"
+    assert found["experiment"].text == "experiments can be listed; the first run will create mnist-training"
     assert kubeflow_server.runs == kubeflow_server.recurring_runs == kubeflow_server.experiments == {}
     assert {each.method for each in kubeflow_server.requests} == {"GET"}
 
@@ -77,13 +77,13 @@ def test_a_host_without_pipelines_is_reported() -> None:
         found = look(f"{server.origin}/pipeline/v2")
         assert found["host"].verdict is Verdict.OK  # its dashboard answers to any address
         assert found["sign-in"].verdict is Verdict.FAILING
-        assert "On a whole Kubeflow it ends with /pipeline." in found["sign-in"].text
+        assert "On a full Kubeflow it ends with /pipeline." in found["sign-in"].text
 
 
 def test_another_server_is_reported(web: Web) -> None:
     found = look(web.address)["host"]
     assert found.verdict is Verdict.FAILING
-    assert "answers, but not as Kubeflow Pipelines does (404 Not Found)." in found.text
+    assert "answers, but is not Kubeflow Pipelines (404 Not Found)." in found.text
 
 
 # --- encryption ----------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_a_token_is_good_until_it_ends_and_never_shown(monkeypatch: pytest.Monke
         found = look(server.host, sign_in=variable("KUBEFLOW_TOKEN"))
         assert found["sign-in"].verdict is found["experiment"].verdict is Verdict.OK
         day = datetime.fromtimestamp(ends, UTC)
-        assert found["sign-in"].text == f"works (token); the token ends at {day:%Y-%m-%d %H:%M} UTC"
+        assert found["sign-in"].text == f"works (token); the token expires at {day:%Y-%m-%d %H:%M} UTC"
         soon = token(time.time() + 600)
         door.tokens.add(soon)
         monkeypatch.setenv("KUBEFLOW_TOKEN", soon)
@@ -152,7 +152,7 @@ def test_a_token_that_a_pod_gets_anew_by_itself_may_end_soon(tmp_path: Path) -> 
     sign_in = {"method": "service-account", "file": str(tmp_path / "token")}
     with KubeflowServer(door=TokenDoor(soon)) as server:
         found = look(server.host, sign_in=sign_in)["sign-in"]
-        assert found == Finding(Verdict.OK, "works (service-account); the token is renewed by itself")
+        assert found == Finding(Verdict.OK, "works (service-account); the token is renewed automatically")
         (tmp_path / "token").write_text(token(time.time() - 600))
         assert look(server.host, sign_in=sign_in)["sign-in"].verdict is Verdict.FAILING
 
@@ -165,7 +165,7 @@ def test_a_token_for_googles_proxy_may_end_soon(tmp_path: Path, monkeypatch: pyt
     with KubeflowServer(door=door) as server:
         door.write_key(tmp_path / "key.json", server.origin)
         found = look(server.host, sign_in={"method": "iap", "client_id": door.audience})["sign-in"]
-        assert found == Finding(Verdict.OK, "works (iap); the token is renewed by itself")
+        assert found == Finding(Verdict.OK, "works (iap); the token is renewed automatically")
 
 
 def test_a_token_that_ended_is_reported_without_asking_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_a_token_that_ended_is_reported_without_asking_the_host(monkeypatch: pyt
         monkeypatch.setenv("KUBEFLOW_TOKEN", old)
         found = look(server.host, sign_in=variable("KUBEFLOW_TOKEN"))
         assert found["sign-in"].verdict is Verdict.FAILING
-        assert "the token of sign_in ended at" in found["sign-in"].text
+        assert "the token of sign_in expired at" in found["sign-in"].text
         assert old not in door.shown
         assert old not in found["sign-in"].text
 
@@ -204,7 +204,7 @@ def test_dex_is_signed_in_to(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PASSWORD", "hunter3")
         found = look(server.host, sign_in=sign_in)["sign-in"]
         assert found.verdict is Verdict.FAILING
-        assert "does not take the username user@example.com" in found.text
+        assert "does not accept the username user@example.com" in found.text
         assert "hunter3" not in found.text
 
 
@@ -225,7 +225,7 @@ def test_a_token_that_does_not_say_when_it_ends_is_left_to_the_host(text: str) -
         ("2.5.0", {"time_to_live_hours": 1}, Verdict.WARNING, "ignores time_to_live_hours (from 2.17)"),
         ("2.4.1", {}, Verdict.WARNING, "ignores train_retries (from 2.5)"),
         ("2.4.1", {"train_retries": 0}, Verdict.OK, "fits"),
-        ("2.2.0", {}, Verdict.FAILING, "need a server from 2.3 and below 3. Upgrade it: https://"),
+        ("2.2.0", {}, Verdict.FAILING, "need a server from 2.3 to below 3. Upgrade it: https://"),
         ("1.8.5", {}, Verdict.FAILING, "need a server from 2.3"),
         ("3.0.0", {}, Verdict.FAILING, "below 3"),
         ("unknown", {}, Verdict.SKIPPED, "does not give its version"),

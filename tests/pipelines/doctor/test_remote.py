@@ -81,7 +81,7 @@ def test_an_open_registry_says_what_it_has(lock: Path, server: Registry) -> None
     server.images.remove((f"team/{TRAINER_IMAGE}", DIGEST))
     found = check_registry()
     assert found.verdict is Verdict.FAILING
-    assert f"no {server.host}/team/{TRAINER_IMAGE} of this code any more" in found.text
+    assert f"no longer has {server.host}/team/{TRAINER_IMAGE} of this code" in found.text
     assert "make push REGISTRY=host/path" in found.text
 
 
@@ -90,11 +90,11 @@ def test_a_closed_registry_is_asked_with_the_login_of_docker(
     lock: Path, server: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     server.is_open, server.scheme, server.users = False, scheme, {"robot": "hunter2"}
-    words = f"{server.host} wants credentials; ask it yourself: docker manifest inspect {server.host}/team/"
+    words = f"{server.host} requires credentials; check with your own: docker manifest inspect {server.host}/team/"
     with pytest.raises(NotCheckedError, match=re.escape(words)):
         check_registry()
     log_in(tmp_path, server.host, "robot", "wrong")
-    with pytest.raises(NotCheckedError, match="other than those found here"):
+    with pytest.raises(NotCheckedError, match="rejected the credentials found here"):
         check_registry()
     log_in(tmp_path, server.host, "robot", "hunter2")
     assert check_registry().verdict is Verdict.OK
@@ -106,7 +106,7 @@ def test_a_closed_registry_is_asked_with_the_login_of_docker(
 
 def test_a_registry_out_of_reach_may_still_be_in_reach_of_the_platform(lock: Path, server: Registry) -> None:
     server.status = 503
-    with pytest.raises(NotCheckedError, match=f"{server.host} answers 503"):
+    with pytest.raises(NotCheckedError, match=f"{server.host} answered 503"):
         check_registry()
     server.status = None
     server.close()
@@ -167,7 +167,7 @@ def test_schedules_are_held_against_the_platform_and_the_pipeline() -> None:
     with pytest.raises(SettingError, match="nightly: Europe/Berlin: this one fires in UTC only"):
         shared_checks.check_schedules(zone, refuse_berlin)
     wrong = profile(schedules=(schedule(parameters={"epochs": 0}), schedule(name="other", parameters={"epoch": 1})))
-    with pytest.raises(SettingError, match=r"nightly: epochs=0: expected 1 to 1000\. 2 schedules have trouble\."):
+    with pytest.raises(SettingError, match=r"nightly: epochs=0: expected 1 to 1000\. 2 schedules have errors\."):
         shared_checks.check_schedules(wrong, refuse_berlin)
 
 

@@ -191,7 +191,7 @@ def test_an_api_that_a_run_does_not_need_may_be_off(look: Look, google: GoogleSe
 def test_an_unknown_accelerator_is_reported_with_the_nearest(look: Look) -> None:
     found = look("accelerator", accelerator="NVIDIA_L44")["accelerator"]
     assert found.verdict is Verdict.FAILING
-    assert found.text == "Vertex AI knows no NVIDIA_L44; did you mean NVIDIA_L4?"
+    assert found.text == "Vertex AI has no NVIDIA_L44; did you mean NVIDIA_L4?"
 
 
 def test_an_accelerator_of_other_regions_is_reported_with_these(look: Look) -> None:
@@ -210,8 +210,8 @@ def test_an_accelerator_of_other_regions_is_reported_with_these(look: Look) -> N
         ),
         ({"accelerator_count": 2}, "comes with 1 NVIDIA_L4, but the profile has 2 NVIDIA_L4"),
         ({"accelerator": None}, "comes with 1 NVIDIA_L4, but the profile has none"),
-        ({"machine_type": "n1-standard-8"}, "n1-standard-8 cannot take NVIDIA_L4"),
-        ({"machine_type": "n9-standard-8"}, "Compute Engine has n9-standard-8 (machine_type) nowhere."),
+        ({"machine_type": "n1-standard-8"}, "n1-standard-8 does not support NVIDIA_L4"),
+        ({"machine_type": "n9-standard-8"}, "Compute Engine has n9-standard-8 (machine_type) in no region."),
     ],
 )
 def test_a_machine_and_an_accelerator_that_do_not_fit_are_reported(

@@ -32,7 +32,7 @@ def test_a_full_disk_of_the_engine_is_called_that(played_engine: PlayedEngine, e
     # As Docker 20.10 answers.
     played_engine.refusals["create"] = (500, "mkdir /var/lib/docker/overlay2/8f5a-init: no space left on device")
     with pytest.raises(
-        EngineError, match=r"refuses: mkdir .*: no space left on device\. See what takes it: docker system df"
+        EngineError, match=r"refuses: mkdir .*: no space left on device\. See its use: docker system df"
     ) as error:
         run(engine)
     assert "\n" not in str(error.value)
@@ -66,6 +66,6 @@ def test_a_container_that_somebody_else_is_removing_is_waited_for(played_engine:
 
 def test_a_container_that_cannot_be_removed_is_named(played_engine: PlayedEngine, engine: Engine) -> None:
     played_engine.refusals["remove"] = (500, "driver failed to remove root filesystem")
-    with pytest.raises(EngineError, match=r"failed to remove .*\. Remove what may be left: docker rm --force mnist-x-"):
+    with pytest.raises(EngineError, match=r"failed to remove .*\. Remove .* if it is left: docker rm --force mnist-x-"):
         run(engine)
     played_engine.containers.clear()

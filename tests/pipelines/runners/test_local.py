@@ -180,7 +180,7 @@ def test_a_killed_step_is_no_success(run: RunFolder, tmp_path: Path) -> None:
 
 
 def test_a_step_that_ends_outside_the_library_is_no_success(run: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(StepError, match="ended with exit code 3; the last it printed: bye"):
+    with pytest.raises(StepError, match="ended with exit code 3; its last output: bye"):
         local.run(leaving, {}, run=run, display=show(tmp_path / "shown"))
 
 

@@ -128,7 +128,7 @@ def test_schedules_are_created_kept_replaced_and_pruned_and_those_of_others_neve
     assert platform.others() == others
     listed = schedule("list")[1]
     assert listed[0].startswith(f"active   nightly  45 2 * * * UTC, since {datetime.now(UTC):%Y-}")
-    assert listed[1] == "Made by others, never touched:"
+    assert listed[1] == "Created by others, never changed:"
     assert listed[2].startswith(f"active   {BY_HAND}  30 2 * * * UTC, since ")
     assert "profile" not in listed[2]
 
@@ -290,7 +290,7 @@ def test_ctrl_c_between_create_and_delete_says_how_to_finish_and_that_finishes_i
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert err == (
-        "Interrupted. Changes made so far stay. To finish, including a schedule half replaced: mnist schedule apply "
+        "Interrupted. Changes made so far stay. To finish, including a half-replaced schedule: mnist schedule apply "
         "--on there\n"
     )
     assert len(platform.own()) == 2

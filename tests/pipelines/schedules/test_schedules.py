@@ -232,7 +232,7 @@ def test_an_ended_schedule_with_the_same_content_is_kept_and_reported() -> None:
     [change] = plan([desired], existing_one(desired, ended=True))
     assert change.kind is Kind.KEEP
     assert change.reason == (
-        "unchanged, has ended on the platform; to start it anew: mnist schedule delete nightly, then apply"
+        "unchanged, has ended on the platform; to start it again: mnist schedule delete nightly, then apply"
     )
     [over] = prepare(schedule(end=PASSED, paused=True))
     [change] = plan([over], existing_one(over, ended=True))
@@ -432,9 +432,9 @@ def firing(existing: Sequence[Existing]) -> set[str]:
     [
         ("nightli", "nightli: [prod] has no such schedule on the platform; did you mean nightly?"),
         ("x", "x: [prod] has no such schedule on the platform; expected one of nightly, weekly."),
-        ("theirs", "theirs: belongs to profile dev, so [prod] does not touch it."),
-        ("by hand", "by hand: was not made by this command, so [prod] does not touch it."),
-        ("4", "4: was not made by this command, so [prod] does not touch it."),
+        ("theirs", "theirs: belongs to profile dev, so [prod] does not change it."),
+        ("by hand", "by hand: was not created by this command, so [prod] does not change it."),
+        ("4", "4: was not created by this command, so [prod] does not change it."),
     ],
 )
 def test_only_schedules_of_the_profile_are_found(name: str, message: str) -> None:
@@ -459,9 +459,9 @@ def test_a_schedule_is_found_by_name_and_by_id() -> None:
     assert find_schedules("nightly", "prod", existing) == existing[:2]
     assert find_schedules("3", "prod", existing) == [existing[2]]
     assert find_schedule("weekly", "prod", existing) == existing[2]
-    with pytest.raises(SettingError, match=r"nightly: exists 2 times \(1, 2\), as an interrupted apply leaves it"):
+    with pytest.raises(SettingError, match=r"nightly: exists 2 times \(1, 2\), left by an interrupted apply"):
         find_schedule("nightly", "prod", existing)
-    with pytest.raises(SettingError, match="it has none at all"):
+    with pytest.raises(SettingError, match="it has none"):
         find_schedules("nightly", "other", [])
 
 

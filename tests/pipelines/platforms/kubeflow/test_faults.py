@@ -275,7 +275,7 @@ def test_nobody_repeats_what_may_have_happened_when_looking_is_impossible(case: 
     else:
         scene.server.fail(lists[one.call], "403", times=1000)
     scene.server.fail(one.call, kind, times=1000)
-    with pytest.raises(PlatformError, match="Nobody knows whether it was made") as caught:
+    with pytest.raises(PlatformError, match="It may or may not have been created") as caught:
         one.act(scene)
     assert caught.value.may_have_happened
     assert scene.server.calls.count(one.call) == 1
@@ -332,7 +332,7 @@ def test_an_answer_that_is_not_the_apis_is_reported(body: bytes, scene: Scene) -
         assert scene.platform.list_schedules() == []
         return
     with pytest.raises(
-        PlatformError, match=r"it answered 200 .*which is not what its API v2beta1 answers\. .*mnist doctor"
+        PlatformError, match=r"it answered 200 .*which is not an answer of its API v2beta1\. .*mnist doctor"
     ):
         scene.platform.list_schedules()
 
@@ -340,7 +340,7 @@ def test_an_answer_that_is_not_the_apis_is_reported(body: bytes, scene: Scene) -
 def test_a_page_that_is_no_login_page_puts_the_address_in_question(kubeflow_server: KubeflowServer) -> None:
     profile = new_profile(kubeflow_server, host=f"{kubeflow_server.host}/elsewhere")
     with pytest.raises(
-        SignInError, match=r"\(a web page\): not signed in.* On a whole Kubeflow it ends with /pipeline\."
+        SignInError, match=r"\(a web page\): not signed in.* On a full Kubeflow it ends with /pipeline\."
     ):
         client.Kubeflow(profile).list_schedules()
 
@@ -357,7 +357,7 @@ def test_a_host_that_has_moved_is_reported_with_its_new_address(
 def test_an_address_of_another_server_is_reported(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.fail("ListRecurringRuns", "404", body=b"404 page not found")
     with pytest.raises(
-        PlatformError, match=r"404 .*not as Kubeflow Pipelines does\. Is host of \[cluster\] right"
+        PlatformError, match=r"404 .*so it is not Kubeflow Pipelines\. Is host of \[cluster\] right"
     ) as caught:
         client.Kubeflow(new_profile(kubeflow_server)).list_schedules()
     assert not isinstance(caught.value, MissingError)
@@ -427,5 +427,7 @@ def test_a_page_has_its_api_nowhere_but_below_its_path() -> None:
     with KubeflowServer(namespaces=("team-a",), path="/pipeline") as server:
         assert client.Kubeflow(new_profile(server)).list_schedules() == []
         profile = new_profile(server, host=server.origin)
-        with pytest.raises(PlatformError, match=r"404 .*not as Kubeflow Pipelines does\. Is host of \[cluster\] right"):
+        with pytest.raises(
+            PlatformError, match=r"404 .*so it is not Kubeflow Pipelines\. Is host of \[cluster\] right"
+        ):
             client.Kubeflow(profile).list_schedules()

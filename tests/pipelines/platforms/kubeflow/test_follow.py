@@ -56,5 +56,5 @@ def test_without_a_bucket_the_command_says_where_the_metrics_are(
     kubeflow_server.script(SUCCESS)
     code, written = follow(kubeflow_server, run_id, tmp_path, monkeypatch)
     assert code == 0
-    assert "they are in no gs:// bucket (pipeline_root in the profile)" in written
+    assert "they are not in a gs:// bucket (pipeline_root in the profile)" in written
     assert f"log of its step evaluate: {platform.link(run_id)}" in written

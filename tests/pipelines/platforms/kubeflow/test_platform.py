@@ -159,7 +159,7 @@ def test_a_profile_without_sign_in_that_is_denied_is_advised_to_sign_in(
     kubeflow_server: KubeflowServer, platform: PlatformClient
 ) -> None:
     kubeflow_server.fail("ListExperiments", "403")
-    with pytest.raises(DeniedError, match=r"\[cluster\] does not sign in: choose sign_in"):
+    with pytest.raises(DeniedError, match=r"\[cluster\] does not sign in: set sign_in"):
         platform.submit(new_job(), name="mnist-training-1")
 
 

@@ -194,7 +194,7 @@ def test_resuming_that_is_refused_half_way_leaves_the_old_one(
     only(kubeflow_server)["created_at"] = "2026-01-01T00:30:00Z"
     platform.pause_schedule(id)
     kubeflow_server.fail("CreateRecurringRun", "403")
-    with pytest.raises(PlatformError, match="could not make the schedule cluster-nightly: it answered 403"):
+    with pytest.raises(PlatformError, match="could not create the schedule cluster-nightly: it answered 403"):
         platform.resume_schedule(id)
     assert only(kubeflow_server)["recurring_run_id"] == id
     assert only(kubeflow_server)["status"] == "DISABLED"

@@ -114,7 +114,7 @@ def test_a_service_account_shows_what_its_pod_was_given(servers: list[KubeflowSe
         (None, "cannot be read (No such file or directory). Put the token there, or correct the profile."),
         (b"", "which is empty. Put the token there, or correct the profile."),
         (b"\n \n", "which is empty. Put the token there"),
-        (b"\xff\xfe\x00", "which holds no text."),
+        (b"\xff\xfe\x00", "which is not text."),
         (b"secret-one secret-two", "holds no token, which has neither spaces nor line breaks."),
         (b"secret-one\nsecret-two", "holds no token"),
     ],
@@ -179,7 +179,7 @@ def test_a_token_that_expired_says_how_to_get_on_and_is_shown_once(
 
 def test_a_host_that_wants_a_sign_in_is_reported_where_the_profile_has_none(kubeflow_server: KubeflowServer) -> None:
     kubeflow_server.door = TokenDoor("any")
-    with pytest.raises(SignInError, match=r'The profile has sign_in = { method = "none" }: choose how to sign in'):
+    with pytest.raises(SignInError, match=r'The profile has sign_in = { method = "none" }: choose a sign-in method'):
         client.Kubeflow(new_profile(kubeflow_server)).list_schedules()
 
 
@@ -232,8 +232,8 @@ def test_a_session_whose_cookie_expired_is_not_shown_any_more(
 def test_a_sign_in_that_gives_no_session_is_reported(doorkeeper: str, servers: list[KubeflowServer]) -> None:
     door = DexDoor(USERNAME, PASSWORD, doorkeeper=doorkeeper, session_seconds=0.0)
     message = refuse(connect(start(servers, door), DEX))
-    assert "Dex took the password, but" in message
-    assert "gave no session. Sign in there in a browser to see why." in message
+    assert "Dex accepted the password, but" in message
+    assert "returned no session. Sign in there in a browser to see why." in message
     assert door.logins == [USERNAME]
 
 
@@ -261,7 +261,7 @@ def test_a_wrong_password_is_reported_and_tried_once(
     server = start(servers, door)
     message = refuse(connect(server, DEX), "wrong-password")
     assert message == (
-        f"Kubeflow Pipelines at {server.host} cannot be signed in to: Dex does not take the username {USERNAME} with "
+        f"Kubeflow Pipelines at {server.host} cannot be signed in to: Dex does not accept the username {USERNAME} with "
         "the password from KUBEFLOW_PASSWORD. Correct one of them."
     )
     assert door.logins == [USERNAME]
@@ -286,13 +286,13 @@ def test_a_password_that_is_missing_is_reported_before_anything_is_sent(
 
 def test_a_dex_without_passwords_is_reported(servers: list[KubeflowServer]) -> None:
     message = refuse(connect(start(servers, DexDoor(USERNAME, PASSWORD, connectors=("github", "google"))), DEX))
-    assert "it leads to no login page of Dex, but to" in message
+    assert "it redirects not to a login page of Dex, but to" in message
     assert "/dex/auth/local (404 Not Found). Does this host use Dex, with passwords?" in message
 
 
 def test_a_host_without_dex_is_reported(servers: list[KubeflowServer]) -> None:
     server = start(servers, TokenDoor("any"))
-    assert "it leads to no login page of Dex" in refuse(connect(server, DEX))
+    assert "it redirects not to a login page of Dex" in refuse(connect(server, DEX))
 
 
 def test_a_login_page_without_encryption_gets_no_password(servers: list[KubeflowServer], tmp_path: Path) -> None:
@@ -320,9 +320,7 @@ def test_a_sign_in_page_that_is_out_of_order_is_a_transient_error(
     message = refuse(connect(server, DEX), kind=TransientError)
     assert message.startswith(f"Kubeflow Pipelines at {server.host} cannot be signed in to: ")
     assert (
-        "(503 Service Unavailable) is out of order. Try later."
-        if fault == "503"
-        else "no connection (Connection refused)"
+        "(503 Service Unavailable) failed. Try later." if fault == "503" else "no connection (Connection refused)"
     ) in message
 
 
@@ -450,7 +448,7 @@ def test_a_persons_credentials_need_a_service_account(
     )
     server = start(servers, IapDoor(AUDIENCE))
     message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), "s3cret", "r3fresh")
-    assert "A person's credentials never get one: name a service account in sign_in.service_account" in message
+    assert "A user's credentials never get one: set sign_in.service_account to a service account" in message
     assert "Service Account Token Creator" in message
 
 
@@ -468,7 +466,7 @@ def test_a_service_account_is_acted_as(
     platform = connect(server, IapSignIn(method="iap", client_id=AUDIENCE, service_account=ROBOT))
     try:
         message = refuse(platform, *accounts.given)
-        assert f"Google gives no token for {ROBOT}" in message
+        assert f"Google issued no token for {ROBOT}" in message
         assert f"add-iam-policy-binding {ROBOT} --role=roles/iam.serviceAccountTokenCreator" in message
         door.impersonators = accounts.tokens
         assert platform.list_schedules() == []
@@ -482,8 +480,8 @@ def test_a_key_that_was_revoked_is_reported(servers: list[KubeflowServer], key: 
     door.write_key(key, server.origin)
     door.knows_key = False
     message = refuse(connect(server, IapSignIn(method="iap", client_id=AUDIENCE)), "eyJ")
-    assert "Google gives no token for Identity-Aware Proxy (invalid_grant: Invalid JWT: ... is signed with" in message
-    assert "a service account's key in GOOGLE_APPLICATION_CREDENTIALS; is that key still valid?" in message
+    assert "Google issued no token for Identity-Aware Proxy (invalid_grant: Invalid JWT: ... is signed with" in message
+    assert "service account's key; is that key still valid?" in message
 
 
 def test_no_google_credentials_at_all_are_reported(
@@ -493,7 +491,7 @@ def test_no_google_credentials_at_all_are_reported(
     server = start(servers, IapDoor(AUDIENCE))
     way = IapSignIn(method="iap", client_id=AUDIENCE, service_account=ROBOT)
     message = refuse(connect(server, way))
-    assert f"Google gives no token for {ROBOT} (File {tmp_path / 'missing.json'} was not found.)" in message
+    assert f"Google issued no token for {ROBOT} (File {tmp_path / 'missing.json'} was not found.)" in message
     assert "gcloud auth application-default login" in message
 
 

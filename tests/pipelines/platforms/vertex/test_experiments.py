@@ -54,7 +54,7 @@ def test_a_refusal_does_not_fail_the_run(
     if (method, kind) == ("GetContext", "missing"):
         assert list(server.contexts["mnist-1"].parent_contexts) == [f"{PARENT}/digits"]
         return
-    assert said.startswith("The run goes on, but is not shown in the experiment digits: Vertex AI (my-project")
+    assert said.startswith("The run continues, but is not shown in the experiment digits: Vertex AI (my-project")
     assert not server.contexts["mnist-1"].parent_contexts
     assert len(server.jobs) == 1
 
@@ -65,7 +65,7 @@ def test_a_run_that_is_never_entered_into_the_metadata_is_reported(
     monkeypatch.setattr(experiments, "CONTEXT_SECONDS", 0.05)
     server.play([Scene("PENDING")])
     connect(server, experiment="digits").submit(job, name="mnist-1")
-    assert "Vertex AI did not enter the run into its metadata within 0.05 seconds." in capsys.readouterr().out
+    assert "Vertex AI did not add the run to its metadata within 0.05 seconds." in capsys.readouterr().out
 
 
 def test_the_name_of_something_else_is_no_experiment(

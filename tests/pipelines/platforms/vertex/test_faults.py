@@ -132,7 +132,7 @@ LASTING = {
     "quota": "https://console.cloud.google.com/iam-admin/quotas?project=my-project",
     "internal": "it answered 500 INTERNAL (Internal error encountered.). Try later: https://status.cloud.google.com",
     "unavailable": "it answered 503 UNAVAILABLE (The service is currently unavailable.). Check the network, or try",
-    "late": "no answer came in time. Check the network.",
+    "late": "no answer within the time limit. Check the network.",
     "cut": "it answered 503 UNAVAILABLE (",
 }
 
@@ -280,7 +280,7 @@ def test_a_create_that_cannot_be_looked_for_says_that_nobody_knows_what_came_of_
     lose_patience(monkeypatch)
     setup.server.fail(make, "cut", carried_out=True)
     setup.server.fail(look, "unavailable", times=None)
-    with pytest.raises(PlatformError, match="Nobody knows whether it was made: looking for it failed too") as refused:
+    with pytest.raises(PlatformError, match="may not have been created: the search for it failed too") as refused:
         OPERATIONS[name].act(setup, "")
     assert refused.value.may_have_happened
     setup.check(OPERATIONS[name].after)

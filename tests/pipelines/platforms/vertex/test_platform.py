@@ -168,7 +168,7 @@ def test_what_vertex_ai_does_not_take_is_explained_in_its_words(server: VertexSe
 
 
 def test_a_file_of_two_documents_is_refused_before_anything_is_sent(server: VertexServer, job: Job) -> None:
-    words = "The compiled pipeline has 2 YAML documents; expected one, since Vertex AI takes no platform settings"
+    words = "The compiled pipeline has 2 YAML documents; expected one, since Vertex AI does not support"
     with pytest.raises(SettingError, match=words):
         connect(server).submit(Job((*job.documents, {"platforms": {}}), {}), name="mnist-1")
     assert not server.jobs

@@ -26,7 +26,7 @@ def test_without_credentials_the_error_says_how_to_sign_in(
     with pytest.raises(SignInError) as refused:
         connect(vertex_server)
     assert "no Google credentials were found" in str(refused.value)
-    assert "Sign in: gcloud auth application-default login, or name a service account's file" in str(refused.value)
+    assert "Sign in: gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS" in str(refused.value)
 
 
 def test_a_missing_key_file_is_named(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_expired_credentials_say_so(vertex_server: VertexServer, job: Job) -> No
     with pytest.raises(SignInError) as refused:
         platform.submit(job, name="mnist-1")
     assert str(refused.value) == (
-        "Vertex AI (my-project, europe-west4) was not asked to start the run mnist-1: the Google credentials have "
+        "Vertex AI (my-project, europe-west4) could not be asked to start the run mnist-1: the Google credentials have "
         f"expired or were revoked (invalid_grant: Token has been expired or revoked.). {ANEW}"
     )
     assert not vertex_server.jobs
@@ -161,7 +161,7 @@ def test_a_server_without_a_trusted_certificate_is_refused(vertex_server: Vertex
         "PlatformError Vertex AI (my-project, europe-west4) could not list the schedules: the server's "
         "certificate is not trusted"
     )
-    assert "name their file in GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in ended.stdout
+    assert "set GRPC_DEFAULT_SSL_ROOTS_FILE_PATH to their file" in ended.stdout
 
 
 def test_another_key_is_refused(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
