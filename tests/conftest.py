@@ -38,8 +38,8 @@ RECIPE = Recipe(
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
 
-# A shell that starts something in the background lets it ignore Ctrl-C, and all that it starts: tests that send it would
-# wait forever.
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts: tests that send it would wait
+# forever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
