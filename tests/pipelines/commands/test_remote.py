@@ -25,6 +25,7 @@ from tests.fakes.kubeflow.state import STEPS as KUBEFLOW_STEPS
 from tests.fakes.kubeflow.state import SUCCESS
 from tests.fakes.kubeflow.state import fail_at as fail_kubeflow_at
 from tests.fakes.project import Project
+from tests.fakes.schedule_command import DIGEST, push_images
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex.runs import fail_at
 from tests.fakes.vertex.server import VertexServer
@@ -137,7 +138,7 @@ class OnKubeflow:
         self.server.script(*STORY[: KUBEFLOW_STEPS.index(step) + 1], fail_kubeflow_at(step, words))
 
     def lose_answer(self) -> None:
-        self.server.fail("CreateRun", "lost")
+        self.server.fail("CreateRun", "cut-headers")
 
     def be_busy(self) -> None:
         self.server.fail("CreateRun", "429")
@@ -373,6 +374,7 @@ def test_what_is_wrong_is_refused_before_anything_is_sent(
     platform: Played, here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: str
 ) -> None:
     monkeypatch.chdir(here)
+    push_images(monkeypatch, DIGEST)
     with pytest.raises(MnistError, match=re.escape(expected)) as refusal:
         cli.app(words, standalone_mode=False)
     assert len(str(refusal.value).splitlines()) == 1
