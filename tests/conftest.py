@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 # KFP asks for the stack at each setting of a task, and reads a name from it. With lines of the source, as is usual,
 # that takes seconds per pipeline in a process that has loaded TensorFlow and Google's clients too.
 inspect.stack.__defaults__ = (0,)
+# However slow the machine is.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
 
 
