@@ -1,24 +1,26 @@
 """Real but tiny data, and running fakes."""
 
+import functools
 import inspect
 import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
 import pytest
 
-import components
 from components.mnist.data.datasets import write_dataset
 from components.mnist.data.sources import SAMPLE
 from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
 from tests.fakes.web import Web
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
     from tests.fakes.clock import Clock
     from tests.fakes.kubeflow.server import KubeflowServer
     from tests.fakes.project import Project
@@ -32,7 +34,10 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
-MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
+ROOT = Path(__file__).parents[1]
+MNIST = ROOT / "data" / "mnist.npz"
+# Otherwise one process would be left with them in the end.
+SLOWEST = ("tests/project/", "tests/pipelines/commands/", "tests/mnist/training/")
 
 
 def pytest_configure() -> None:
@@ -44,21 +49,34 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
     """Keep the tests of a module in one process, and those with containers too: each looks at all containers.
 
-    A module may group its tests otherwise. What takes longest comes first, so that no process is left with it in the
-    end. What needs the whole of MNIST is left out where it has not been downloaded.
+    xdist's own `--dist loadgroup` groups nothing under this version of pytest.
     """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return find_group(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False  # the order below, and not the largest number of tests first
+    return ByModule(config, log)
+
+
+@functools.cache
+def find_group(module: str) -> str:
+    """The group of a module's tests: its path, or "docker" when it has tests in containers."""
+    return "docker" if "pytest.mark.docker" in (ROOT / module).read_text(encoding="utf-8") else module
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; leave out what needs the whole of MNIST where it has not been downloaded."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
     for item in items:
-        if "docker" in item.keywords:
-            item.add_marker(pytest.mark.xdist_group("docker"))
-        elif not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
         if "mnist" in item.keywords and not MNIST.exists():
             item.add_marker(pytest.mark.skip(reason=f"needs {MNIST}: run `mnist run` once, or put it there"))
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/project/"))
 
 
 @pytest.fixture(scope="session")
