@@ -20,7 +20,7 @@ run: $(READY)  ## train on MNIST through the whole pipeline, and draw the report
 	@$(VENV)/bin/mnist run
 
 test: $(READY)  ## run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	@$(VENV)/bin/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(READY)  ## check style, format and types
 	$(VENV)/bin/ruff check .

@@ -1,61 +1,82 @@
-"""Real but tiny data, and a web server with faults on demand."""
+"""Real but tiny data, and running fakes."""
 
-import contextlib
+import functools
+import inspect
 import shutil
 import signal
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pytest
 
-import components
 from components.mnist.data.datasets import write_dataset
 from components.mnist.data.sources import SAMPLE
-from components.mnist.settings import Recipe
 from tests.fakes.storage_server import StorageServer, run_emulator, serve_storage
+from tests.fakes.web import Web
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
     from tests.fakes.clock import Clock
     from tests.fakes.kubeflow.server import KubeflowServer
+    from tests.fakes.project import Project
     from tests.fakes.vertex.server import VertexServer
 
-RECIPE = Recipe(
-    epochs=3,
-    batch_size=16,
-    learning_rate=0.004,
-    label_smoothing=0.05,
-    shift=1,
-    precision="float32",
-    seed=3,
-    require_gpu=False,
+# KFP asks for the stack at each setting of a task, and reads a name from it. With lines of the source, as is usual,
+# that takes seconds per pipeline in a process that has loaded TensorFlow and Google's clients too.
+inspect.stack.__defaults__ = (0,)
+# However slow the machine is.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-MNIST = Path(components.__file__).parent.parent / "data" / "mnist.npz"
+hypothesis.settings.load_profile("unhurried")
+ROOT = Path(__file__).parents[1]
+MNIST = ROOT / "data" / "mnist.npz"
+# Otherwise one process would be left with them in the end.
+SLOWEST = ("tests/project/", "tests/pipelines/commands/", "tests/mnist/training/")
 
 
-# What a shell starts in the background ignores Ctrl-C, and so does all that it starts: tests that send it would wait
-# forever.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def pytest_configure() -> None:
+    """Let tests interrupt programs that they start, also where pytest itself runs in the background.
+
+    A shell starts background jobs with SIGINT ignored, and programs hand that on to their children.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
+    """Keep the tests of a module in one process, and those with containers too: each looks at all containers.
+
+    xdist's own `--dist loadgroup` groups nothing under this version of pytest.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return find_group(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False  # the order below, and not the largest number of tests first
+    return ByModule(config, log)
+
+
+@functools.cache
+def find_group(module: str) -> str:
+    """The group of a module's tests: its path, or "docker" when it has tests in containers."""
+    return "docker" if "pytest.mark.docker" in (ROOT / module).read_text(encoding="utf-8") else module
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module in one process, and those with containers too: each looks at all containers.
-
-    What needs the whole of MNIST is left out where it has not been downloaded.
-    """
+    """Begin with what takes longest; leave out what needs the whole of MNIST where it has not been downloaded."""
+    items.sort(key=lambda item: not item.nodeid.startswith(SLOWEST))
     for item in items:
-        is_in_containers = "docker" in item.keywords
-        item.add_marker(pytest.mark.xdist_group("docker" if is_in_containers else item.nodeid.partition("::")[0]))
-    if not MNIST.exists():
-        for item in items:
-            if "mnist" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason=f"needs {MNIST}: run `mnist run` once, or put it there"))
+        if "mnist" in item.keywords and not MNIST.exists():
+            item.add_marker(pytest.mark.skip(reason=f"needs {MNIST}: run `mnist run` once, or put it there"))
 
 
 @pytest.fixture(scope="session")
@@ -65,64 +86,12 @@ def digits() -> dict[str, np.ndarray]:
         return {key: file[key][: 200 if "train" in key else 60] for key in file}
 
 
-@dataclass
-class Answer:
-    """What the server sends for one request.
-
-    Attributes:
-        cut_after: Bytes of the body after which the connection breaks.
-        wait_seconds: Silence before the answer.
-    """
-
-    body: bytes = b""
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    cut_after: int | None = None
-    wait_seconds: float = 0.0
-
-
-class Web:
-    """A server on this machine: `answers[path]` are given one after another, the last of them for ever."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, list[Answer]] = {}
-        self.requests: list[str] = []
-        web = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                web.requests.append(self.path)
-                path = self.path if self.path in web.answers else self.path.partition("?")[0]
-                answers = web.answers.get(path, [Answer(b"no such page", 404)])
-                web.send(self, answers.pop(0) if len(answers) > 1 else answers[0])
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    @staticmethod
-    def send(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
-        time.sleep(answer.wait_seconds)
-        handler.send_response(answer.status)
-        for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        with contextlib.suppress(ConnectionError):  # of a client that did not wait
-            handler.wfile.write(answer.body[: answer.cut_after])
-
-
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     """A running web server without any page."""
     monkeypatch.setenv("NO_PROXY", "*")
-    web = Web()
-    yield web
-    web.server.shutdown()
-    web.server.server_close()
+    with Web() as web:
+        yield web
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +144,15 @@ def kubeflow_server(clock: "Clock", monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> "Project":
+    """This project, cloned and with its images pushed."""
+    # Loaded here: few tests need it.
+    from tests.fakes.project import Project
+
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
 def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ingest and train leave behind: training, validation, test, model and history.
 
@@ -184,6 +162,7 @@ def linear_run(digits: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
     from sklearn.linear_model import LogisticRegression
 
     from components.mnist.model import ModelCard, TrainingMetrics, write_card
+    from tests.recipe import RECIPE
 
     root = tmp_path_factory.mktemp("linear")
     names = tuple(str(number) for number in range(10))

@@ -23,7 +23,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.fakes.files_server import Fault, File, FilesServer, serve_files
+from tests.fakes.files_server import Fault, File, FilesServer
 from tests.fakes.storage_server import StorageServer, Trouble, run_emulator, serve_storage
 
 RESULTS = Path(__file__).parent / "results" / "download_memory.csv"
@@ -91,7 +91,7 @@ def serve() -> Iterator[Servers]:
     """Both servers, with a file of 1 kB called `small`."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        files = stack.enter_context(serve_files())
+        files = stack.enter_context(FilesServer())
         certificate = files.secure(folder)
         server = stack.enter_context(serve_storage(stack.enter_context(run_emulator())))
         environment = {

@@ -25,6 +25,8 @@ from components.mnist.model import scale
 from components.mnist.settings import Recipe
 from components.mnist.training import devices
 from components.mnist.training.step import choose_batch_size
+from pipelines import parameters
+from pipelines import training as pipeline
 
 devices.prepare_keras()
 
@@ -32,16 +34,8 @@ from components.mnist.training import batches, fitting  # noqa: E402
 from components.mnist.training.network import build_network  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results" / "recipes.csv"
-BASE = Recipe(
-    epochs=5,
-    batch_size=128,
-    learning_rate=0.008,
-    label_smoothing=0.05,
-    shift=1,
-    precision="float32",
-    seed=0,
-    require_gpu=False,
-)
+DEFAULTS = Recipe.from_parameters(parameters.read_defaults(pipeline.build(pipeline.Placement())))
+BASE = replace(DEFAULTS, batch_size=128, label_smoothing=0.05, precision="float32")
 
 
 @dataclass(frozen=True)

@@ -281,7 +281,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
             ["docker-registry", "serve", str(tmp_path / "registry.yml")], stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
                 urlopen(f"http://127.0.0.1:{port}/v2/", timeout=30).close()

@@ -1,22 +1,20 @@
 """A web server with files, ranges and validators as RFC 9110 has them, and with faults on demand."""
 
-import contextlib
 import datetime
 import hashlib
 import ipaddress
 import re
 import ssl
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.fakes.web import Answer, Web
 
 
 @dataclass
@@ -67,27 +65,13 @@ class Fault:
     then: File | None = None
 
 
-class FilesServer:
-    """Serves `files` by path; each answer takes one of `faults`; counts the bytes of files that were sent."""
+class FilesServer(Web):
+    """Serves `files` by path; each answer takes one of `faults`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.files: dict[str, File] = {}
         self.faults: list[Fault] = []
-        self.statuses: list[int] = []
-        self.sent_bytes = 0
-        files_server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                files_server.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def secure(self, folder: Path) -> Path:
         """Speak TLS from now on; returns the self-signed certificate."""
@@ -99,61 +83,34 @@ class FilesServer:
         self.address = self.address.replace("http:", "https:")
         return path
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer one request."""
+    def choose(self, request: BaseHTTPRequestHandler) -> Answer:
+        """The file, the part of it that was asked for, or the next fault."""
         fault = self.faults.pop(0) if self.faults else Fault()
-        path = handler.path.partition("?")[0]
+        path = request.path.partition("?")[0]
         file = self.files.get(path)
         if fault.status or not file:
-            self._send(handler, fault.status or 404, {}, b"", fault)
-            return
-        status, headers, body = self._select(file, handler.headers.get("Range"), handler.headers.get("If-Range"), fault)
-        self._send(handler, status, headers, body, fault)
+            return Answer(status=fault.status or 404)
+        answer = self._select(file, request.headers.get("Range"), request.headers.get("If-Range"), fault)
         if fault.then:
             self.files[path] = fault.then
+        return replace(answer, cut_after=fault.cut_after, silence_seconds=fault.silence_seconds)
 
     @staticmethod
-    def _select(
-        file: File, asked: str | None, condition: str | None, fault: Fault
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body: the part that was asked for, or everything."""
+    def _select(file: File, asked: str | None, condition: str | None, fault: Fault) -> Answer:
+        """The part that was asked for, or everything."""
         validators = file.validators()
         headers = {**validators, **file.headers, "Accept-Ranges": "bytes" if file.has_ranges else "none"}
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked or "")
         is_same = condition is None or not file.minds_if_range or condition in validators.values()
         if not found or not file.has_ranges or not is_same:
-            return 200, headers, file.body
+            return Answer(file.body, headers=headers)
         total = len(file.body)
         start = int(found[1]) + fault.range_shift
         if start >= total:
-            return 416, {"Content-Range": f"bytes */{total}"}, b""
+            return Answer(status=416, headers={"Content-Range": f"bytes */{total}"})
         part = file.body[start : int(found[2]) + 1 if found[2] else None][: fault.range_bytes]
         headers = headers if file.labels_parts else {}
-        return 206, {**headers, "Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"}, part
-
-    def _send(
-        self, handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes, fault: Fault
-    ) -> None:
-        self.statuses.append(status)
-        handler.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        with contextlib.suppress(ConnectionError):  # of a client that did not wait
-            self.sent_bytes += len(body[: fault.cut_after])
-            handler.wfile.write(body[: fault.cut_after])
-        time.sleep(fault.silence_seconds)
-
-
-@contextlib.contextmanager
-def serve_files() -> Iterator[FilesServer]:
-    """A running server without any file."""
-    server = FilesServer()
-    try:
-        yield server
-    finally:
-        server.server.shutdown()
-        server.server.server_close()
+        return Answer(part, 206, {**headers, "Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"})
 
 
 def _write_certificate(path: Path) -> None:

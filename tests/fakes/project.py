@@ -65,7 +65,7 @@ class Project:
     def run(self, *words: str, folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run the command in a folder to its end."""
         process = self.start(*words, folder=folder, environment=environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def _git(self, *words: str) -> None:

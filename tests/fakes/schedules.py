@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,10 @@ from tests.fakes.vertex.server import VertexServer
 
 BY_HAND = "Somebody's own"
 # What goes wrong at a call: before it is carried out, for once or for good, or afterwards, so that its answer is lost.
-TRANSIENT = ("busy", "broken", "unavailable", "silent", "cut")
+TRANSIENT = ("busy", "broken", "unavailable", "late", "cut")
 PERMANENT = ("signed out", "denied", "missing", "invalid")
 AFTERWARDS = " afterwards"
-LOST = ("unavailable afterwards", "silent afterwards", "cut afterwards")
+LOST = ("unavailable afterwards", "late afterwards", "cut afterwards")
 OFTEN = 1000
 
 
@@ -62,6 +63,9 @@ class Played(Protocol):
     def fail(self, call: str, kind: str, *, times: int = 1) -> None:
         """Break the next calls of create, list, pause, resume or delete, by a kind of TRANSIENT, PERMANENT or LOST."""
 
+    def fall_silent(self, call: str) -> threading.Event:
+        """Leave the calls of one kind without an answer from now on; the event says that one has come."""
+
     def heal(self) -> None:
         """End every fault."""
 
@@ -88,7 +92,6 @@ class OnVertex:
     KINDS: Mapping[str, str] = {
         "busy": "quota",
         "broken": "internal",
-        "silent": "timeout",
         "signed out": "unauthenticated",
     }
 
@@ -133,6 +136,12 @@ class OnVertex:
         word = kind.removesuffix(AFTERWARDS)
         self.server.fail(self.CALLS[call], self.KINDS.get(word, word), times=times, carried_out=word != kind)
 
+    def fall_silent(self, call: str) -> threading.Event:
+        has_come = threading.Event()
+        self.server.on_silence = has_come.set
+        self.server.fail(self.CALLS[call], "timeout", times=None)
+        return has_come
+
     def heal(self) -> None:
         self.server.heal()
 
@@ -168,13 +177,13 @@ class OnKubeflow:
         "busy": "429",
         "broken": "500",
         "unavailable": "503",
-        "silent": "timeout",
+        "late": "timeout",
         "signed out": "401",
         "denied": "403",
         "missing": "404",
         "invalid": "400",
         "unavailable afterwards": "cut-headers",
-        "silent afterwards": "lost",
+        "late afterwards": "lost",
         "cut afterwards": "cut-body",
     }
 
@@ -213,6 +222,12 @@ class OnKubeflow:
 
     def fail(self, call: str, kind: str, *, times: int = 1) -> None:
         self.server.fail(self.CALLS[call], self.KINDS.get(kind, kind), times=times)
+
+    def fall_silent(self, call: str) -> threading.Event:
+        has_come = threading.Event()
+        self.server.on_silence = has_come.set
+        self.server.fail(self.CALLS[call], "timeout", times=OFTEN)
+        return has_come
 
     def heal(self) -> None:
         for call in self.CALLS:

@@ -105,7 +105,7 @@ class StorageServer:
             self._send(handler, status, {"Content-Type": "application/json"}, json.dumps(content).encode(), trouble)
         elif media:
             if self.barrier:
-                self.barrier.wait(timeout=60)
+                self.barrier.wait(timeout=300)
             self._send_object(handler, media[1], unquote(media[2]), query, trouble)
         elif permissions and permissions[1] in self.granted:
             granted = [name for name in query.get("permissions", []) if name in self.granted[permissions[1]]]

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -43,10 +42,9 @@ def test_updates_are_thinned_but_the_last_one_is_reported(
 
 def test_a_sentence_arrives_before_the_step_ends_without_any_buffering_setting() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    program = "import time\nfrom components.mnist.progress import say\nsay('now')\ntime.sleep(60)"
+    program = "import time\nfrom components.mnist.progress import say\nsay('now')\ntime.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment) as step:
         assert step.stdout is not None
-        started = time.monotonic()
         assert step.stdout.readline() == "now\n"
-        assert time.monotonic() - started < 30
+        assert step.poll() is None
         step.kill()

@@ -12,7 +12,7 @@ from components.mnist.errors import SettingError
 from components.mnist.settings import SETTINGS, Recipe, check
 from components.train import train
 from pipelines import training
-from tests.conftest import RECIPE
+from tests.recipe import RECIPE
 
 
 @pytest.mark.parametrize(

@@ -50,13 +50,13 @@ def test_a_new_parameter_is_known_everywhere_and_reaches_the_training(patched: P
     assert re.search(r"^clip_norm +100.0 +0.001 to 1000 ", run(patched, tmp_path, *MNIST, "params"), re.MULTILINE)
     program = (
         "import inspect; from components.mnist.settings import Recipe; from components.train import train; "
-        "from pipelines import parameters, training; "
+        "from pipelines import parameters, training; from tests.recipe import RECIPE; "
         "defaults = parameters.read_defaults(training.build(training.Placement())); "
         "page = inspect.signature(train.python_func).parameters; "
-        "recipe = Recipe.from_parameters({**defaults, 'clip_norm': 0.5}); "
-        "print(recipe.clip_norm, 'clip_norm' in page, 'clip_norm' in str(train.component_spec.inputs))"
+        "recipe = Recipe.from_parameters({**defaults, 'clip_norm': 0.5}); print(recipe.clip_norm); "
+        "print(RECIPE.clip_norm, 'clip_norm' in page, 'clip_norm' in str(train.component_spec.inputs))"
     )
-    assert run(patched, tmp_path, "-c", program).split() == ["0.5", "True", "True"]
+    assert run(patched, tmp_path, "-c", program).split() == ["0.5", "100.0", "True", "True"]
     run(patched, tmp_path, *MNIST, "run", "source=sample", "epochs=1", "clip_norm=0.5")
     assert '"clip_norm": 0.5' in (tmp_path / "runs/latest/steps/train/model/model.json").read_text()
     assert "clip_norm=0.5" in (tmp_path / "runs/latest/report.html").read_text()

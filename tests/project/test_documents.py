@@ -150,11 +150,6 @@ def set_keys(text: str, **keys: str) -> str:
     return text
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
-
-
 def walk(project: Project, document: str, folder: Path, environment: dict[str, str]) -> dict[str, str]:
     """Run every command in turn; return what each printed, by its words."""
     printed = {}

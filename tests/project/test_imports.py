@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.runners.table import RUNNERS
+from pipelines.steps import STEPS
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"tensorflow", "keras", "onnxruntime", "sklearn", "scipy", "matplotlib", "pandas", "numpy", "PIL"}
@@ -122,7 +123,7 @@ def test_pipelines_import_downwards_only() -> None:
     assert not upwards
 
 
-@pytest.mark.parametrize("page", ["ingest", "train", "evaluate", "visualize"])
+@pytest.mark.parametrize("page", [step.name.replace("-", "_") for step in STEPS.values()])
 def test_a_page_imports_one_room_inside_its_function_only(page: str) -> None:
     tree = ast.parse((ROOT / "components" / f"{page}.py").read_text(encoding="utf-8"))
     at_the_top = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]

@@ -16,7 +16,7 @@ import ssl
 import struct
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -27,7 +27,7 @@ from tests.fakes.kubeflow.doors import Call, Door, OpenDoor, Reply, page, spell
 from tests.fakes.kubeflow.state import State
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: closing sends RST instead of FIN
-LONGEST_SILENCE_SECONDS = 5.0
+LONGEST_SILENCE_SECONDS = 600.0  # only against hanging: it ends with the server
 # Addresses of clients whose answer will not come, once the server has done all that it does with the call.
 UNANSWERED: set[tuple[str, int]] = set()
 ROUTES = {
@@ -62,6 +62,7 @@ ANSWERS = {
 }
 GRPC = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 429: 8, 500: 13, 503: 14, 504: 4}
 FAULTS = (*ANSWERS, "timeout", "cut", "cut-headers", "cut-body", "lost", "page", "elsewhere", "moved")
+SILENT = ("timeout", "lost")
 ANOTHER = "another"  # 200 with the body of the fault
 
 
@@ -97,6 +98,7 @@ class KubeflowServer:
         host: For a profile.
         calls: The names of all that were taken, in their order.
         requests: Everything that was asked, with its headers.
+        on_silence: Called when a call will get no answer.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class KubeflowServer:
         self.door = door or OpenDoor()
         self.calls: list[str] = []
         self.requests: list[Call] = []
+        self.on_silence: Callable[[], object] = lambda: None
         self._path = path
         self._encryption = encryption
         self._faults: dict[str, Fault] = {}
@@ -188,7 +191,7 @@ class KubeflowServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = 10
+            timeout = 600
             disable_nagle_algorithm = True
             wbufsize = -1  # headers and body in one packet
 
@@ -249,7 +252,17 @@ class KubeflowServer:
                 self._refuse_after = ""
                 self._refuse(but=handler.connection)
                 handler.close_connection = True
-        _send(handler, reply or self._answer_page(call), fault, self._closing)
+        if fault and fault.kind in SILENT:
+            self._keep_silent(handler)
+        else:
+            _send(handler, reply or self._answer_page(call), fault)
+
+    def _keep_silent(self, handler: BaseHTTPRequestHandler) -> None:
+        UNANSWERED.add(handler.client_address)
+        self.on_silence()
+        self._closing.wait(LONGEST_SILENCE_SECONDS)
+        UNANSWERED.discard(handler.client_address)
+        _cut(handler, b"")
 
     def _route(self, call: Call) -> tuple[str, tuple[str, ...]]:
         if not call.path.startswith(f"{self._path}/"):
@@ -311,13 +324,9 @@ def _answer_fault(fault: Fault) -> Reply:
     return Reply(status, reply.body if fault.body is None else fault.body, {**reply.headers, **more})
 
 
-def _send(handler: BaseHTTPRequestHandler, reply: Reply, fault: Fault | None, closing: threading.Event) -> None:
+def _send(handler: BaseHTTPRequestHandler, reply: Reply, fault: Fault | None) -> None:
     kind = fault.kind if fault else ""
-    if kind in ("timeout", "lost"):
-        UNANSWERED.add(handler.client_address)
-        closing.wait(LONGEST_SILENCE_SECONDS)
-        UNANSWERED.discard(handler.client_address)
-    if kind in ("timeout", "lost", "cut"):
+    if kind == "cut":
         _cut(handler, b"")
         return
     if kind in ("cut-headers", "cut-body"):

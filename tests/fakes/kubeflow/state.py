@@ -12,12 +12,13 @@ from typing import Any
 import kfp_server_api
 from cronsim import CronSim
 
+from pipelines import steps
 from tests.fakes.kubeflow.argo import NEVER, Step, list_nodes, spell_tasks, spell_time, spell_workflow
 from tests.fakes.kubeflow.contract import Refusal, check_cron, check_pipeline, matches, read_filter, read_model, require
 
 DEFAULT_PAGE, LARGEST_PAGE = 20, 200
 FIELDS = ("display_name", "created_at", "description")
-STEPS = ("ingest", "train", "evaluate", "visualize")
+STEPS = tuple(steps.STEPS)
 LONGEST_DESCRIPTION = 255  # of a recurring run, in the older versions' database
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 # Scenes for `KubeflowServer.script`.

@@ -11,11 +11,12 @@ from google.cloud.aiplatform_v1.types import PipelineJob, PipelineState, Pipelin
 from google.protobuf import empty_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines import steps
 from tests.fakes.vertex.checks import JOB_ID, Refusal, check_job, require
 from tests.fakes.vertex.location import Location
 from tests.fakes.vertex.metadata import Contexts
 
-STEPS = ("ingest", "train", "evaluate", "visualize")
+STEPS = tuple(steps.STEPS)
 ENDED = {"SUCCEEDED", "FAILED", "CANCELLED"}
 HAS_OUTPUTS = {"SUCCEEDED", "SKIPPED"}
 STEP_SECONDS = 10.5  # how long each step takes

@@ -23,7 +23,7 @@ from components.mnist.errors import DataError
 SPLITS = ("training", "validation", "test")
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
-budget = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+budget = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def judge(source: Path) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from components.mnist.data.sources import IDX_FILES, SAMPLE, fetch_mnist, locate
 from components.mnist.errors import DataError, UnreachableError
 from components.mnist.storage import https
-from tests.conftest import Answer
+from tests.fakes.web import Answer
 
 
 @pytest.fixture(autouse=True)

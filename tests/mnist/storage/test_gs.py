@@ -15,8 +15,8 @@ from google.cloud import storage
 
 from components.mnist.errors import DataError, UnreachableError
 from components.mnist.storage import gs, transfers
-from tests.conftest import Answer
 from tests.fakes.storage_server import StorageServer, Trouble
+from tests.fakes.web import Answer
 
 
 @pytest.fixture
@@ -299,7 +299,7 @@ def test_an_interrupted_copy_ends_soon_and_leaves_nothing(bucket, server, tmp_pa
         assert child.poll() is None
         time.sleep(0.01)
     child.send_signal(signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
+    _, errors = child.communicate(timeout=300)
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert list(tmp_path.iterdir()) == []
 

@@ -19,8 +19,8 @@ from components.mnist.model import scale  # noqa: E402
 from components.mnist.training import fitting  # noqa: E402
 from components.mnist.training.batches import Batches  # noqa: E402
 from components.mnist.training.network import build_network  # noqa: E402
-from tests.conftest import RECIPE  # noqa: E402
 from tests.mnist.training.test_batches import write  # noqa: E402
+from tests.recipe import RECIPE  # noqa: E402
 
 
 @pytest.fixture(scope="module")

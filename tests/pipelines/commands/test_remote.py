@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import pytest
 
+from components.mnist.errors import MnistError
 from components.mnist.evaluation.step import evaluate_model
 from components.mnist.report.step import write_report
-from pipelines import parameters, training
+from pipelines import cli, parameters, training
 from pipelines.steps import STEPS
 from tests.fakes.kubeflow.argo import Step
 from tests.fakes.kubeflow.doors import TokenDoor
@@ -24,6 +25,7 @@ from tests.fakes.kubeflow.state import STEPS as KUBEFLOW_STEPS
 from tests.fakes.kubeflow.state import SUCCESS
 from tests.fakes.kubeflow.state import fail_at as fail_kubeflow_at
 from tests.fakes.project import Project
+from tests.fakes.schedule_command import DIGEST, push_images
 from tests.fakes.storage_server import StorageServer
 from tests.fakes.vertex.runs import fail_at
 from tests.fakes.vertex.server import VertexServer
@@ -136,7 +138,7 @@ class OnKubeflow:
         self.server.script(*STORY[: KUBEFLOW_STEPS.index(step) + 1], fail_kubeflow_at(step, words))
 
     def lose_answer(self) -> None:
-        self.server.fail("CreateRun", "lost")
+        self.server.fail("CreateRun", "cut-headers")
 
     def be_busy(self) -> None:
         self.server.fail("CreateRun", "429")
@@ -181,11 +183,6 @@ def vertex(tmp_path: Path) -> Iterator[OnVertex]:
 @pytest.fixture(params=["kubeflow", "vertex"])
 def platform(request: pytest.FixtureRequest) -> Played:
     return request.getfixturevalue(request.param)
-
-
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture
@@ -356,7 +353,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_go_on(project: Project, pla
         if line.startswith("page"):
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=300)
     [run_id] = platform.runs()
     assert process.returncode == 130
     assert "the run continues" in errors
@@ -374,12 +371,13 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_go_on(project: Project, pla
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_sent(
-    mnist: Callable[..., subprocess.CompletedProcess[str]], platform: Played, words: tuple[str, ...], expected: str
+    platform: Played, here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: str
 ) -> None:
-    finished = mnist(*words)
-    assert finished.returncode == 1
-    assert expected in finished.stderr
-    assert len(finished.stderr.splitlines()) == 1
+    monkeypatch.chdir(here)
+    push_images(monkeypatch, DIGEST)
+    with pytest.raises(MnistError, match=re.escape(expected)) as refusal:
+        cli.app(words, standalone_mode=False)
+    assert len(str(refusal.value).splitlines()) == 1
     assert platform.runs() == {}
 
 

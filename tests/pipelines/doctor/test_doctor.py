@@ -298,7 +298,7 @@ def test_a_dev_shm_that_cannot_be_written_to_is_failing() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert "FAILING" in finished.stdout, finished.stderr
     assert "Read-only file system" in finished.stdout

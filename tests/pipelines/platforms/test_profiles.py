@@ -23,6 +23,7 @@ REFERENCES = {
     for image, digit in ((STEPS_IMAGE, "a"), (TRAINER_IMAGE, "b"), (TRAINER_GPU_IMAGE, "c"))
 }
 STEPS = tuple(steps.STEPS)
+COMPILED: dict[str, tuple[Mapping[str, Any], ...]] = {}
 
 
 def kubeflow(**keys: Any) -> KubeflowProfile:
@@ -41,7 +42,16 @@ def vertex(**keys: Any) -> VertexProfile:
 
 
 def compile_for(profile: KubeflowProfile | VertexProfile) -> tuple[Mapping[str, Any], ...]:
-    """Compile, and read the result as the platform will: by the schemas of the pipeline spec, strictly."""
+    """Compile, and read the result as the platform will: by the schemas of the pipeline spec, strictly.
+
+    Compiling takes long, so that each profile is compiled once.
+    """
+    if (key := f"{profile.platform} {profile.model_dump_json()}") not in COMPILED:
+        COMPILED[key] = _compile(profile)
+    return COMPILED[key]
+
+
+def _compile(profile: KubeflowProfile | VertexProfile) -> tuple[Mapping[str, Any], ...]:
     images = compilation.choose_images(profile, REFERENCES)
     documents = compilation.compile_documents(training.build(profile.placement(images)))
     json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())

@@ -100,7 +100,7 @@ def ingest(source: str, got: dsl.Output[dsl.Artifact]) -> None:
     from pathlib import Path
     from urllib.request import urlopen
 
-    text = urlopen(source, timeout=20).read().decode() if "://" in source else Path(source).read_text()
+    text = urlopen(source, timeout=300).read().decode() if "://" in source else Path(source).read_text()
     Path(got.path).write_text(text)
 
 
@@ -162,7 +162,7 @@ def wait() -> None:
     import time
 
     print("waiting", flush=True)
-    time.sleep(120)
+    time.sleep(600)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -402,7 +402,7 @@ def test_files_belong_to_whoever_ran_it() -> None:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
         assert finished.returncode == 0, finished.stderr
         files = list((folder / "second").rglob("*"))
@@ -488,7 +488,7 @@ def test_an_interrupted_run_leaves_no_container(engine: Engine, tmp_path: Path, 
         assert containers(engine, tmp_path)
         outer.send_signal(number)
         outer.send_signal(number)  # impatience changes nothing
-        assert outer.wait(timeout=60) != 0  # the step would run longer
+        assert outer.wait(timeout=300) != 0  # the step would run longer
     assert containers(engine, tmp_path) == []
     assert list(tmp_path.glob("*/scratch-*")) == []
 

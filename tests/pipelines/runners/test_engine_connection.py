@@ -67,7 +67,7 @@ def test_without_permission_it_names_the_group() -> None:
             env={"DOCKER_HOST": f"unix://{name}/engine.sock", "HOME": "/nonexistent"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
     assert "engine.sock: Permission denied" in finished.stdout, finished.stderr
     assert "sudo usermod -aG docker $USER" in finished.stdout

@@ -81,7 +81,7 @@ def wait(mark: str) -> None:
     from pathlib import Path
 
     Path(mark).write_text(str(os.getpid()))
-    time.sleep(120)
+    time.sleep(600)
 
 
 @dsl.pipeline(name="speaking")
@@ -231,6 +231,6 @@ def test_an_interrupted_run_leaves_no_process_behind(tmp_path: Path, number: sig
         time.sleep(0.05)
     step = int(mark.read_text())
     outer.send_signal(number)
-    assert outer.wait(timeout=60) != 0
+    assert outer.wait(timeout=300) != 0
     assert not is_running(step)
     assert (next((tmp_path / "runs").iterdir()) / "logs" / "wait.log").is_file()

@@ -3,9 +3,7 @@
 import itertools
 import re
 import signal
-import time
 import tomllib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -29,7 +27,6 @@ parameters = { epochs = 10 }
 """
 CHANGED = SCHEDULES.replace("30 2", "45 2")
 NIGHTLY_ONLY = SCHEDULES[: SCHEDULES.index("[[there.schedules]]", 5)]
-SILENCE_SECONDS = 0.5  # after which a call without an answer is tried again
 
 
 class Command(ScheduleCommand):
@@ -46,17 +43,13 @@ class Command(ScheduleCommand):
 
 
 @pytest.fixture
-def vertex(vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch) -> OnVertex:
-    # Imported here: Google's client takes seconds to load.
-    from pipelines.platforms.vertex import connection
-
-    monkeypatch.setattr(connection, "REQUEST_SECONDS", SILENCE_SECONDS)
+def vertex(vertex_server: VertexServer) -> OnVertex:
     return OnVertex(vertex_server)
 
 
 @pytest.fixture
 def kubeflow(kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -> OnKubeflow:
-    from pipelines.platforms.kubeflow import network, schedules
+    from pipelines.platforms.kubeflow import schedules
 
     platform = OnKubeflow(kubeflow_server)
 
@@ -67,7 +60,6 @@ def kubeflow(kubeflow_server: KubeflowServer, monkeypatch: pytest.MonkeyPatch) -
         def now(cls, tz: tzinfo | None = None) -> datetime:
             return platform.now().astimezone(tz)
 
-    monkeypatch.setattr(network, "ANSWER_SECONDS", SILENCE_SECONDS)
     monkeypatch.setattr(schedules, "datetime", Clock)
     return platform
 
@@ -260,18 +252,6 @@ def test_whatever_goes_wrong_at_a_call_the_end_is_right(schedule: Command, platf
     assert platform.own() == settled
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_ctrl_c_between_create_and_delete_says_how_to_finish_and_that_finishes_it(
     schedule: Command, project: Project, platform: Played, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,13 +261,13 @@ def test_ctrl_c_between_create_and_delete_says_how_to_finish_and_that_finishes_i
     schedule.write(NIGHTLY_ONLY)
     assert schedule("apply")[:2] == (0, ["created  nightly  30 2 * * * UTC: new"])
     schedule.write(NIGHTLY_ONLY.replace("30 2", "45 2"))
-    platform.fail("delete", "silent", times=OFTEN)
+    is_deleting = platform.fall_silent("delete")
     words = ("schedule", "apply", "--on", "there")
     process = project.start(*words, folder=Path.cwd(), environment=platform.environment)
-    wait_until(lambda: len(platform.own()) == 2, seconds=60)
-    time.sleep(0.3)  # until it asks for the old one to be deleted, which is not answered
+    assert is_deleting.wait(300)
+    assert len(platform.own()) == 2
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (130, "")
     assert err == (
         "Interrupted. Changes made so far stay. To finish, including a half-replaced schedule: mnist schedule apply "

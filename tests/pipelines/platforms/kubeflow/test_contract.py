@@ -20,11 +20,11 @@ def experiment(kubeflow_server: KubeflowServer) -> str:
 
 
 def post(server: KubeflowServer, path: str, content: Any) -> requests.Response:
-    return requests.post(f"{server.host}{API}/{path}", json=content, timeout=5)
+    return requests.post(f"{server.host}{API}/{path}", json=content, timeout=300)
 
 
 def get(server: KubeflowServer, path: str, **query: str) -> requests.Response:
-    return requests.get(f"{server.host}{API}/{path}", params=query, timeout=5)
+    return requests.get(f"{server.host}{API}/{path}", params=query, timeout=300)
 
 
 def new_run(experiment: str, **more: Any) -> dict[str, Any]:
@@ -184,4 +184,4 @@ def test_a_run_that_has_ended_cannot_be_terminated(kubeflow_server: KubeflowServ
 
 def test_what_nobody_plays_is_not_found(kubeflow_server: KubeflowServer) -> None:
     assert get(kubeflow_server, "pipelines").status_code == 404
-    assert requests.get(kubeflow_server.origin, timeout=5).text.startswith("<!DOCTYPE html>")
+    assert requests.get(kubeflow_server.origin, timeout=300).text.startswith("<!DOCTYPE html>")

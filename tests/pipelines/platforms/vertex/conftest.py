@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.compilation import Job
-from pipelines.platforms import retrying
 from tests.fakes.vertex.server import VertexServer, shorten_waits
 from tests.pipelines.platforms.vertex.clients import make_job
 
@@ -16,7 +15,6 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VertexSe
         for name, value in server.environment.items():
             patch.setenv(name, value)
         shorten_waits(patch)
-        patch.setattr(retrying, "GIVE_UP_SECONDS", 60.0)  # however slow the machine is
         yield server
 
 

@@ -17,13 +17,13 @@ from pipelines.platforms import shared_checks
 from pipelines.platforms.kubeflow import checks as kubeflow_checks
 from pipelines.platforms.kubeflow.client import Kubeflow
 from pipelines.platforms.kubeflow.profile import KubeflowProfile
-from tests.conftest import Web
 from tests.fakes.clock import Clock
 from tests.fakes.google.accounts import EMAIL, identity
 from tests.fakes.kubeflow.doors import DexDoor, IapDoor, TokenDoor
 from tests.fakes.kubeflow.jobs import new_job
 from tests.fakes.kubeflow.server import KubeflowServer
 from tests.fakes.storage_server import StorageServer
+from tests.fakes.web import Web
 
 
 def profile(host: str, **keys: Any) -> KubeflowProfile:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipelines.checks import Finding, Verdict, perform
-from pipelines.platforms import retrying, shared_checks
+from pipelines.platforms import shared_checks
 from pipelines.platforms.vertex import accelerators
 from pipelines.platforms.vertex import checks as vertex_checks
 from pipelines.platforms.vertex.profile import VertexProfile
@@ -338,7 +338,6 @@ def test_a_wrong_time_zone_is_reported_with_its_schedule(look: Look) -> None:
 def test_a_broken_connection_is_reported_after_one_try(
     look: Look, google: GoogleServer, vertex_server: VertexServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrying, "GIVE_UP_SECONDS", 60.0)
     vertex_server.fail("ListPipelineJobs", "cut", times=None)
     found = look("Vertex AI")["Vertex AI"]
     assert found.verdict is Verdict.FAILING
