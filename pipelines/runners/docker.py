@@ -169,8 +169,8 @@ def _run_step(engine: Engine, task: Task, display: Display, *, folder: Path, mem
         cause = "because it needed" if ended.out_of_memory else "from outside, most often because it needed"
         raise StepError(
             task.name,
-            f"killed {cause} more than its {_format_size(memory)} of memory. Set the environment variable to give "
-            f"it more: {MEMORY}={_format_size(2 * memory)}",
+            f"killed {cause} more than its {_format_size(memory)} of memory. Give it more by the "
+            f"environment variable: {MEMORY}={_format_size(2 * memory)}",
             log=task.log,
         )
     return ended.code
