@@ -210,7 +210,7 @@ def test_an_interrupted_run_says_where_it_got_to(tmp_path: Path, number: signal.
         assert process.stdout is not None
         next(line for line in process.stdout if line == "train\n")
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=300)
     assert process.returncode == 130
     folder = (tmp_path / "runs" / "latest").readlink()
     assert told == f"Interrupted. The results so far are in runs/{folder}.\n"
