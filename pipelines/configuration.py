@@ -4,6 +4,7 @@ The file holds no secrets: it names the files and environment variables that hol
 mistake is not repeated in an error.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -90,16 +91,11 @@ def _read_tables(file: Path) -> dict[str, dict[str, Any]]:
                 f"{file}: {name} is outside of any table; expected every key in a profile. Put it below the line "
                 "[profile] that it belongs to."
             )
-        try:
-            NAME(name)
-        except ValueError:
-            pass
-        else:
-            if name not in RUNNERS:
-                continue
-        raise SettingError(
-            f"{file}: [{name}] cannot be a profile's name; expected {NAME.expected}, and not {' or '.join(RUNNERS)}."
-        )
+        if name in RUNNERS or not re.fullmatch(NAME.pattern, name):
+            raise SettingError(
+                f"{file}: [{name}] cannot be a profile's name; expected {NAME.expected}, and not "
+                f"{' or '.join(RUNNERS)}."
+            )
     return content
 
 

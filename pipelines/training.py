@@ -28,7 +28,7 @@ class Placement:
     """The images and resources of a pipeline for a runner or a platform; by default, those of the components.
 
     Attributes:
-        images: References by image of `components/__init__.py`; images that are not in it are unchanged.
+        images: References by image of `components/__init__.py`: one for each step's image, or none at all.
         equip: Called with each step and its task, to set processors, memory, an accelerator, secrets.
         trainer: Converts the train component to one that trains elsewhere, with the same inputs and outputs.
         config: Options of the platform for the pipeline as a whole.
@@ -54,7 +54,7 @@ class Placement:
         step = find_step(task.name)
         if self.images and step.image not in self.images:
             raise SettingError(f"{step.name}: its image {step.image} was not pushed. Push it: make push.")
-        image = task.container_spec.image
+        image = task.container_spec.image  # not of the step where a platform's own component trains
         task.set_container_image(self.images.get(image, image))
         task.set_caching_options(step.is_cached)
         task.set_env_variable(CODE, container_images.code())

@@ -33,7 +33,7 @@ def submit_run(profile: Profile, given: Mapping[str, Value], *, runs: Path, wait
         on=profile.name,
         name=name,
         parameters=job.parameters,
-        code=container_images.tag(),
+        code=job.code,
         commit=container_images.commit(),
         state="new",
     )

@@ -72,10 +72,7 @@ def ingest_data(
             count = sum(part.images.count for part in contents.training)
             scratch = workspace / "images"
             _write_scratch(located.origin, contents, scratch)
-            sample = _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
-            if (sample == sample[:, :1, :1]).all():
-                raise DataError(f"{located.origin}: every picture is blank; expected pictures with visible ink.")
-            is_inverted, sentence = decide_inversion(sample, polarity)
+            is_inverted, sentence = _judge_sample(located.origin, scratch, count, polarity)
             contents.notes += [sentence] if sentence else []
             for note in contents.notes:
                 say(note)
@@ -101,6 +98,14 @@ def ingest_data(
     except OSError as error:
         file = f"{error.filename}: " if error.filename else ""
         raise DataError(f"{source}: reading or writing failed, {file}{describe(error)}.") from error
+
+
+def _judge_sample(origin: str, scratch: Path, count: int, polarity: str) -> tuple[bool, str]:
+    """Whether to invert the images, judged by a sample of the `count` training images, and a sentence about it."""
+    sample = _read(scratch, np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)))
+    if (sample == sample[:, :1, :1]).all():
+        raise DataError(f"{origin}: every picture is blank; expected pictures with visible ink.")
+    return decide_inversion(sample, polarity)
 
 
 def _check_labels(origin: str, contents: Contents) -> tuple[np.ndarray, tuple[str, ...]]:
